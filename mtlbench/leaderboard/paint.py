@@ -1,0 +1,91 @@
+"""What all figures share: colours, fonts, and files that are the same to the byte for the same records."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mtlbench.leaderboard.table import Row, Table
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F3C8D", "#A5AA99", "#B8860B", "#444444")
+"""Okabe and Ito's palette, told apart with any colour vision, and some more."""
+
+MARKERS = "osD^vP*Xhd<>"
+MOST = 12
+"""Rows that one figure tells apart; more are drawn in grey."""
+
+GREY = "#999999"
+
+_RC: Any = {
+    "figure.dpi": 110,
+    "savefig.dpi": 110,
+    "font.family": ["DejaVu Sans"],
+    "font.size": 9.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#E6E6E6",
+    "grid.linewidth": 0.8,
+    "legend.frameon": False,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "mtlbench",
+}
+
+
+@contextmanager
+def canvas(width: float, height: float) -> Iterator[Figure]:
+    """A figure of that many inches, drawn and to be saved under the project's settings."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context(_RC):
+        yield Figure(figsize=(width, height), layout="constrained")
+
+
+def save(figure: Figure, stem: Path) -> list[Path]:
+    """Write `stem.png` and `stem.svg` without dates or versions in them."""
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    written = []
+    for suffix, metadata in ((".png", {"Software": None}), (".svg", {"Date": None, "Creator": None})):
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format=suffix[1:], metadata=metadata)
+        path = stem.with_name(stem.name + suffix)
+        path.write_bytes(buffer.getvalue())
+        written.append(path)
+    return written
+
+
+def look(table: Table) -> dict[str, tuple[str, str]]:
+    """Row key → (colour, marker): the first rows of the table, in the order of their names so that ranks do not recolour."""
+    shown = sorted(first(table), key=lambda row: (row.title, row.key))
+    return {row.key: (COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]) for i, row in enumerate(shown)}
+
+
+def first(table: Table) -> list[Row]:
+    """The rows that a figure tells apart: the first of the table, the reference among them."""
+    rows = table.rows[:MOST]
+    reference = table.reference
+    return rows if reference is None or reference in rows else [*rows[: MOST - 1], reference]
+
+
+def clip(title: str, length: int = 34) -> str:
+    """A title short enough for a legend, with dollar signs taken literally."""
+    shown = title if len(title) <= length else title[: length - 1] + "…"
+    return shown.replace("$", r"\$")
+
+
+def pareto(points: Sequence[tuple[float, float]]) -> list[int]:
+    """Indices of the points that no other beats on both: low x, high y; in order of x."""
+    order = sorted(range(len(points)), key=lambda i: (points[i][0], -points[i][1]))
+    front: list[int] = []
+    for i in order:
+        if not front or points[i][1] > points[front[-1]][1]:
+            front.append(i)
+    return front
