@@ -1,0 +1,275 @@
+"""Cityscapes: street scenes of European cities, with semantic classes and inverse depth.
+
+Reads the official folders (PNG, 2048×1024, resized here) and the preprocessed ones that many multi-task papers use
+(NumPy arrays of 128×256). Depth is not the same quantity in the two: inverse depth in 1/m in the official layout, raw
+disparity / 65535 in the preprocessed one; the task's unit says which.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from mtlbench.datasets._cityscapes_encodings import (
+    CATEGORIES,
+    CLASSES,
+    IGNORE,
+    inverse_depth,
+    label_table,
+    require_known_ids,
+)
+from mtlbench.datasets._files import (
+    nearest,
+    read_array,
+    read_image,
+    require_finite,
+    require_range,
+    require_shape,
+)
+from PIL import Image
+
+from mtlbench.contract.dataset import Augmentation, BadSample, Card, Dataset, Key, Sample
+from mtlbench.contract.hyper import Hyper
+from mtlbench.errors import UserError
+from mtlbench.tasks import Depth, Segmentation
+from mtlbench.tasks.base import Task
+
+VAL_CITIES = ("dusseldorf", "monchengladbach", "zurich")
+"""Every sixth of the 18 training cities in alphabetical order: 437 of 2,975 images."""
+VAL_EVERY = 7
+"""In the preprocessed layout, whose files have no names: indices divisible by this, 425 of 2,975 images."""
+STORED_SIZE = (128, 256)
+"""Height and width of the preprocessed layout."""
+
+IMAGE, LABEL, DISPARITY = "leftImg8bit", "gtFine", "disparity"
+SUFFIXES = {IMAGE: "_leftImg8bit.png", LABEL: "_gtFine_labelIds.png", DISPARITY: "_disparity.png"}
+
+TREE = """\
+cityscapes/                                    official layout
+    leftImg8bit/{train,val}/CITY/*_leftImg8bit.png
+    gtFine/{train,val}/CITY/*_gtFine_labelIds.png
+    disparity/{train,val}/CITY/*_disparity.png
+cityscapes/                                    or the preprocessed layout, 128×256
+    {train,val}/image/N.npy
+    {train,val}/label/N.npy                    (or label_7/N.npy, label_19/N.npy)
+    {train,val}/depth/N.npy"""
+
+
+class Cityscapes(Dataset):
+    """Street scenes of European cities: semantic segmentation and inverse depth.
+
+    Cordts et al., CVPR 2016, arXiv:1604.01685.
+    """
+
+    classes: Literal[7, 19] = Hyper(19, help="the 19 evaluated classes, or the 7 categories that they belong to")
+    height: int = Hyper(128, check="32 <= v <= 1024", help="height of prepared images (official layout)")
+    width: int = Hyper(256, check="32 <= v <= 2048", help="width of prepared images (official layout)")
+    layout: Literal["auto", "official", "preprocessed"] = Hyper("auto", help="how the files are laid out; auto looks")
+
+    card: ClassVar[Card] = Card(
+        title="Cityscapes (2016)",
+        summary="Street scenes of German and Swiss cities: 2,975 training images and 500 test images (the official val), "
+        "with fine semantic labels and stereo disparity.",
+        source="Cordts et al., The Cityscapes Dataset for Semantic Urban Scene Understanding, CVPR 2016; "
+        "https://www.cityscapes-dataset.com",
+        licence="non-commercial research, after registration; not to be passed on",
+        obtain="Register at https://www.cityscapes-dataset.com/login/, download leftImg8bit_trainvaltest.zip, "
+        "gtFine_trainvaltest.zip and disparity_trainvaltest.zip, and unpack them into one folder. "
+        "Without any download: the datasets streets and multidigits.",
+        tree=TREE,
+        defects=(
+            "The official test labels are not public: test is the official val, and val is cut from the official train.",
+            "Disparity comes from stereo matching: noisy, and missing (masked) where nothing matched.",
+            "Official depth: inverse depth in 1/m, disparity / (0.209313 · 2262.52) with one camera for all cities; raw "
+            "values 0 (missing) and 1 (infinitely far) are masked.",
+            "Preprocessed depth: raw disparity/65535, an inverse depth up to scale and offset; raw values 0 and 1 are "
+            "masked. Code bases mask differently, and published relative errors depend on those pixels.",
+            "Preprocessed layout: files have no names, so val cannot be cut by city: scenes of one city, or even one drive, "
+            "are in train and val. Images are stored as fractions and rounded to 8 bits here.",
+            "What the official evaluation ignores (parking, bridge, caravan, …) is void in the 7 categories too (official).",
+        ),
+    )
+    augmentation: ClassVar[Augmentation] = Augmentation(zooms=(1.0, 1.2, 1.5), flip=True)
+
+    def __init__(self, root: Path | None, options: Mapping[str, Any]) -> None:
+        super().__init__(root, options)
+        # DATA may name the folder of all datasets or this one.
+        given = Path("data") if root is None else root
+        self._candidates = (given, given / "cityscapes")
+        self._folder, self._found = self._look()
+        names = tuple(CLASSES) if self.classes == 19 else CATEGORIES
+        unit = "raw disparity/65535" if self._found == "preprocessed" else "1/m"
+        self._tasks = (Segmentation("segmentation", self.classes, names), Depth("depth", inverse=True, unit=unit))
+        self._ids_to_labels = label_table(self.classes)
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        """Segmentation and inverse depth (or disparity, see the unit)."""
+        return self._tasks
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """(height, width)."""
+        return self.height, self.width
+
+    def describe(self) -> dict[str, Any]:
+        """The options; `layout` is the one that was found."""
+        return super().describe() | {"layout": self._found}
+
+    def split_rule(self) -> str:
+        """How val was cut from train."""
+        if self._found == "preprocessed":
+            rule = f"val: train files with a number divisible by {VAL_EVERY} (not by city, no names: scenes may leak)"
+        else:
+            rule = f"val: the train cities {', '.join(VAL_CITIES)} (every sixth in alphabetical order)"
+        return f"{rule}; test: the official val"
+
+    def index(self) -> Mapping[str, Sequence[Key]]:
+        """Train, val and test; keys are (official split, city, stem) or (official split, number)."""
+        if self._folder is None:
+            raise UserError(self._not_found())
+        return self._index_preprocessed() if self._found == "preprocessed" else self._index_official()
+
+    def load(self, key: Key) -> Sample:
+        """Image, segmentation and depth of one sample."""
+        if not isinstance(key, tuple):
+            raise BadSample(f"cityscapes has no sample {key!r}")
+        return self._load_preprocessed(*key) if self._found == "preprocessed" else self._load_official(*key)
+
+    def files(self) -> Sequence[Path]:
+        """All raw files that exist, of every sample."""
+        paths = [path for keys in self.index().values() for key in keys for path in self._paths(key).values()]
+        return [path for path in paths if path.exists()]
+
+    def scene(self, key: Key) -> str | None:
+        """City and sequence; unknown in the preprocessed layout."""
+        if self._found == "preprocessed" or not isinstance(key, tuple):
+            return None
+        return "_".join(str(key[2]).split("_")[:2])
+
+    # Finding files
+
+    def _look(self) -> tuple[Path | None, str]:
+        """The folder that holds a layout, and which; without data the layout that was asked for."""
+        signs = {"official": Path(IMAGE), "preprocessed": Path("train") / "image"}
+        wanted = [self.layout] if self.layout != "auto" else list(signs)
+        for folder in self._candidates:
+            for layout in wanted:
+                if (folder / signs[layout]).is_dir():
+                    return folder, layout
+        return None, wanted[0]
+
+    def _not_found(self) -> str:
+        looked = " and ".join(str(folder.absolute()) for folder in self._candidates)
+        asked = "" if self.layout == "auto" else f" in the {self.layout} layout"
+        return (
+            f"cityscapes was not found{asked}: looked in {looked}. Name the folder with --data (make: DATA=…).\n"
+            f"Expected:\n{TREE}\n{self.card.obtain}"
+        )
+
+    def _paths(self, key: Key) -> dict[str, Path]:
+        assert self._folder is not None and isinstance(key, tuple)
+        if self._found == "preprocessed":
+            split, number = key
+            folders = {IMAGE: "image", LABEL: self._label_folder(), DISPARITY: "depth"}
+            return {kind: self._folder / split / folder / f"{number}.npy" for kind, folder in folders.items()}
+        split, city, stem = key
+        return {kind: self._folder / kind / split / city / f"{stem}{suffix}" for kind, suffix in SUFFIXES.items()}
+
+    def _label_folder(self) -> str:
+        """`label_7` or `label_19` where there is one, else `label`."""
+        assert self._folder is not None
+        named = f"label_{self.classes}"
+        return named if (self._folder / "train" / named).is_dir() else "label"
+
+    def _require_folders(self, *relative: str) -> None:
+        assert self._folder is not None
+        for name in relative:
+            if not (self._folder / name).is_dir():
+                raise UserError(f"cityscapes: {self._folder / name} is missing. Expected:\n{TREE}\n{self.card.obtain}")
+
+    # The official layout
+
+    def _index_official(self) -> Mapping[str, Sequence[Key]]:
+        assert self._folder is not None
+        self._require_folders(*(f"{kind}/{split}" for kind in SUFFIXES for split in ("train", "val")))
+        splits: dict[str, list[Key]] = {"train": [], "val": [], "test": []}
+        for official in ("train", "val"):
+            for path in sorted((self._folder / IMAGE / official).glob(f"*/*{SUFFIXES[IMAGE]}")):
+                city, stem = path.parent.name, path.name.removesuffix(SUFFIXES[IMAGE])
+                split = "test" if official == "val" else "val" if city in VAL_CITIES else "train"
+                splits[split].append((official, city, stem))
+        return splits
+
+    def _load_official(self, split: str, city: str, stem: str) -> Sample:
+        paths = self._paths((split, city, stem))
+        picture = read_image(paths[IMAGE])
+        if picture.mode != "RGB":
+            raise BadSample(f"{paths[IMAGE]} is a {picture.mode} image, expected RGB with 8 bits a channel")
+        size = (picture.height, picture.width)
+        ids = require_shape(paths[LABEL], np.asarray(read_image(paths[LABEL])), size)
+        raw = require_shape(paths[DISPARITY], np.asarray(read_image(paths[DISPARITY])), size)
+        labels = self._ids_to_labels[require_known_ids(paths[LABEL], ids)]
+        require_range(paths[DISPARITY], raw, 0, 65535, "raw disparity")
+        small = picture.resize((self.width, self.height), Image.Resampling.BOX)
+        return {
+            "image": np.array(small),
+            "segmentation": nearest(labels, self.height, self.width),
+            "depth": inverse_depth(nearest(raw, self.height, self.width))[None],
+        }
+
+    # The preprocessed layout
+
+    def _index_preprocessed(self) -> Mapping[str, Sequence[Key]]:
+        assert self._folder is not None
+        if self.image_size != STORED_SIZE:
+            raise UserError(
+                f"cityscapes: the preprocessed layout is {STORED_SIZE[0]}×{STORED_SIZE[1]}, not "
+                f"{self.height}×{self.width}. Leave height and width out, or use the official layout."
+            )
+        folders = ("image", self._label_folder(), "depth")
+        self._require_folders(*(f"{split}/{folder}" for split in ("train", "val") for folder in folders))
+        splits: dict[str, list[Key]] = {"train": [], "val": [], "test": []}
+        for official in ("train", "val"):
+            stems = [path.stem for path in (self._folder / official / "image").glob("*.npy")]
+            for number in sorted(int(stem) for stem in stems if stem.isdecimal()):
+                split = "test" if official == "val" else "train" if number % VAL_EVERY else "val"
+                splits[split].append((official, number))
+        self._refuse_categories_as_classes(splits["train"])
+        return splits
+
+    def _refuse_categories_as_classes(self, keys: Sequence[Key]) -> None:
+        """A folder `label` does not say what it holds: 19 classes always go beyond the first 7 within a few images."""
+        if self.classes == 7 or self._label_folder() != "label":
+            return
+        paths = [self._paths(key)[LABEL] for key in keys[:20]]
+        highest = -1.0
+        for path in paths:
+            with suppress(BadSample):  # whoever loads it says what is wrong with it
+                highest = max(highest, float(read_array(path).max()))
+        if 0 <= highest < len(CATEGORIES):
+            raise UserError(f"cityscapes: {paths[0].parent} holds 7 categories, not 19 classes. Set classes to 7.")
+
+    def _load_preprocessed(self, split: str, number: int) -> Sample:
+        paths = self._paths((split, number))
+        height, width = STORED_SIZE
+        flat = ((height, width), (height, width, 1), (1, height, width))
+        image = require_shape(paths[IMAGE], read_array(paths[IMAGE]), (height, width, 3))
+        labels = require_shape(paths[LABEL], read_array(paths[LABEL]), *flat).reshape(height, width)
+        depth = require_shape(paths[DISPARITY], read_array(paths[DISPARITY]), *flat).reshape(1, height, width)
+        require_range(paths[IMAGE], image, 0, 1, "colours")
+        require_range(paths[DISPARITY], depth, 0, 1, "raw disparity/65535")
+        whole = np.rint(require_finite(paths[LABEL], labels)).astype(np.int64)
+        wrong = (whole != labels) | (whole < -1) | ((whole >= self.classes) & (whole != IGNORE))
+        if wrong.any():
+            values = ", ".join(f"{value:g}" for value in np.unique(labels[wrong])[:5])
+            raise BadSample(f"{paths[LABEL]} holds labels {values}, expected 0 to {self.classes - 1}, or -1")
+        return {
+            "image": np.rint(image * 255).astype(np.uint8),
+            "segmentation": np.where(whole < 0, IGNORE, whole).astype(np.uint8),
+            # Between raw 1 (infinitely far) and raw 2, so that no rounding of the stored fraction matters.
+            "depth": np.where(depth * 65535 > 1.5, depth, 0).astype(np.float32),
+        }

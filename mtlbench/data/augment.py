@@ -1,0 +1,146 @@
+"""Zoom, crop and mirror: one move of an image and all of its dense targets, batched, on the device.
+
+Positions move here; what the *values* of a target become (depth / zoom, normals turned) is its task's business
+(`Task.moved`). A sample's result does not depend on the batch that it is in: its numbers are drawn for the image
+(`mtlbench.data.order`), its coordinates are computed in float64 on the host, and it is sampled by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from mtlbench.contract.batch import Batch
+from mtlbench.contract.dataset import Augmentation
+from mtlbench.data import order
+from mtlbench.tasks.base import Task
+
+
+@dataclass(frozen=True)
+class Move:
+    """How each image of a batch is moved.
+
+    Attributes:
+        zoom: float64 [B], > 1 enlarges.
+        top, left: float64 [B] in [0, 1], where the crop lies in the zoomed image: 0 at its top (left) edge, 1 at its
+            bottom (right) edge. With zoom < 1 it is the small image that lies so in the frame.
+        flip: bool [B], mirrored left to right after the crop.
+    """
+
+    zoom: NDArray[np.float64]
+    top: NDArray[np.float64]
+    left: NDArray[np.float64]
+    flip: NDArray[np.bool_]
+
+    @property
+    def active(self) -> bool:
+        """Whether any image moves at all."""
+        return bool(self.flip.any() or (self.zoom != 1).any())
+
+
+def draw(augmentation: Augmentation, seed: int, epoch: int, images: ArrayLike) -> Move:
+    """The moves of images (positions in their split, [B]) in an epoch."""
+    random = order.uniform(seed, order.AUGMENTATION, epoch, images, draws=4)
+    zooms = np.asarray(augmentation.zooms, np.float64)
+    zoom = zooms[(random[:, 0] * len(zooms)).astype(np.int64)]
+    return Move(zoom, random[:, 1], random[:, 2], (random[:, 3] < 0.5) & augmentation.flip)
+
+
+def augment(batch: Batch, tasks: Sequence[Task], move: Move, fill: Sequence[float] = (0.0, 0.0, 0.0)) -> Batch:
+    """The batch after the move: images bilinear, dense targets nearest, targets of whole images unchanged.
+
+    Args:
+        tasks: the tasks of the batch's targets; a target that is made from the image follows the moved image.
+        fill: colour in [0, 1] where a zoom < 1 leaves no image; targets are invalid there.
+    """
+    if not move.active:
+        return batch
+    device, (height, width) = batch.image.device, batch.image.shape[-2:]
+    y = _coordinates(move.zoom, move.top, height)
+    x = _coordinates(move.zoom, move.left, width)
+    x = np.where(move.flip[:, None], x[:, ::-1], x)
+    nearest = _Nearest(y, x, height, width, device)
+    image = nearest.image(batch.image, fill)
+    resized = np.flatnonzero(move.zoom != 1)
+    if len(resized):
+        rows = torch.from_numpy(resized).to(device)
+        # Images of their own size were copied exactly above; bilinear weights would blur them by rounding errors.
+        image[rows] = _bilinear(batch.image[rows], y[resized], x[resized], fill)
+    zoom = torch.from_numpy(move.zoom.astype(np.float32)).to(device)
+    flip = torch.from_numpy(move.flip).to(device)
+    targets: dict[str, Tensor] = {}
+    for task in tasks:
+        target = batch.targets[task.name]
+        if task.from_image:
+            target = nearest.fill_outside(image, task.invalid)
+        elif task.dense:
+            target = task.moved(nearest.target(target, task.invalid), zoom, flip)
+        targets[task.name] = target
+    return replace(batch, image=image, targets={**batch.targets, **targets})
+
+
+def _coordinates(zoom: NDArray[np.float64], place: NDArray[np.float64], size: int) -> NDArray[np.float64]:
+    """Where output pixels lie in the source, float64 [B, size], in pixels from the edge (centres at 0.5, 1.5, …)."""
+    corner = place * size * (zoom - 1)
+    return (np.arange(size) + 0.5 + corner[:, None]) / zoom[:, None]
+
+
+class _Nearest:
+    """Copies the source pixel that each output pixel lies in: exact for every data type."""
+
+    def __init__(
+        self, y: NDArray[np.float64], x: NDArray[np.float64], height: int, width: int, device: torch.device
+    ) -> None:
+        row, column = np.floor(y).astype(np.int64), np.floor(x).astype(np.int64)
+        inside_y, inside_x = (row >= 0) & (row < height), (column >= 0) & (column < width)
+        rows = torch.from_numpy(np.clip(row, 0, height - 1)).to(device)
+        columns = torch.from_numpy(np.clip(column, 0, width - 1)).to(device)
+        self.pixel = (rows[:, :, None] * width + columns[:, None, :]).flatten(1)
+        self.outside: Tensor | None = None
+        if not (inside_y.all() and inside_x.all()):
+            outside = ~(inside_y[:, :, None] & inside_x[:, None, :])
+            self.outside = torch.from_numpy(outside).to(device)
+
+    def image(self, image: Tensor, fill: Sequence[float]) -> Tensor:
+        """Float [B, 3, H, W], channels last."""
+        count, channels, height, width = image.shape
+        first = torch.arange(count, device=image.device)[:, None] * (height * width)
+        pixels = image.permute(0, 2, 3, 1).reshape(-1, channels)
+        moved = pixels.index_select(0, (self.pixel + first).flatten()).view(count, height, width, channels)
+        if self.outside is not None:
+            moved = torch.where(self.outside[..., None], moved.new_tensor(fill), moved)
+        return moved.permute(0, 3, 1, 2)
+
+    def target(self, target: Tensor, invalid: float) -> Tensor:
+        """A dense target [B, ..., H, W] of any data type."""
+        flat = target.reshape(len(target), -1, self.pixel.shape[1])
+        moved = flat.gather(2, self.pixel[:, None].expand(flat.shape)).view(target.shape)
+        return self.fill_outside(moved, invalid)
+
+    def fill_outside(self, moved: Tensor, value: float) -> Tensor:
+        """Moved maps [B, ..., H, W] with a value where they have no source."""
+        if self.outside is None:
+            return moved
+        return moved.masked_fill(self.outside.view(len(moved), *(1,) * (moved.dim() - 3), *moved.shape[-2:]), value)
+
+
+def _bilinear(image: Tensor, y: NDArray[np.float64], x: NDArray[np.float64], fill: Sequence[float]) -> Tensor:
+    """Bilinear samples of images [B, 3, H, W] at source positions y [B, H] and x [B, W]."""
+    height, width = image.shape[-2:]
+    grid = np.empty((*y.shape, x.shape[1], 2), np.float32)
+    grid[..., 0] = (2 * x / width - 1)[:, None, :]
+    grid[..., 1] = (2 * y / height - 1)[:, :, None]
+    moved = functional.grid_sample(
+        image, torch.from_numpy(grid).to(image.device), mode="bilinear", padding_mode="border", align_corners=False
+    )
+    outside = ((y < 0) | (y > height))[:, :, None] | ((x < 0) | (x > width))[:, None, :]
+    if outside.any():
+        colour = moved.new_tensor(fill)[:, None, None]
+        moved = torch.where(torch.from_numpy(outside).to(image.device)[:, None], colour, moved)
+    return moved

@@ -1,0 +1,84 @@
+"""One split of a prepared dataset: batches straight from memory-mapped arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mtlbench.contract.batch import Batch
+from mtlbench.tasks.base import Task
+
+
+class Split:
+    """Samples of one split, in the dataset's order.
+
+    Attributes:
+        name: `train`, `val`, `test`, or a shifted test set's.
+        tasks: the dataset's tasks.
+        ids: the samples' names, unique within the split.
+        scenes: the scene of each sample, None where unknown.
+        images: uint8 [N, H, W, 3], memory-mapped.
+        tensors: `"image"` (the same memory) and every stored task's targets [N, *target_shape]; not to be written to.
+        labelled: bool [N] a task: which samples have at least one valid element.
+        mean: the dataset's mean colour in [0, 1].
+        multi_input: True when every task has images of its own.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        tasks: Sequence[Task],
+        arrays: Mapping[str, NDArray[np.generic]],
+        *,
+        labelled: Mapping[str, NDArray[np.bool_]],
+        ids: Sequence[str],
+        scenes: Sequence[str | None],
+        mean: Sequence[float],
+        multi_input: bool = False,
+    ) -> None:
+        self.name, self.tasks, self.ids, self.scenes = name, tuple(tasks), tuple(ids), tuple(scenes)
+        self.mean, self.multi_input = tuple(mean), multi_input
+        self.images = arrays["image"]
+        self.tensors = {key: torch.from_numpy(array) for key, array in arrays.items()}
+        self.labelled = {key: torch.from_numpy(np.asarray(flags, np.bool_)) for key, flags in labelled.items()}
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def batch(self, indices: Tensor, device: torch.device | str = "cpu") -> Batch:
+        """The samples at the given positions (int64 [B], on the CPU), copied to a device.
+
+        Images become float32 in [0, 1] in channels-last memory. On a GPU copies are asynchronous and images travel as
+        bytes.
+        """
+        device = torch.device(device)
+        moved = {name: _gather(tensor, indices, device) for name, tensor in self.tensors.items()}
+        image = moved.pop("image").permute(0, 3, 1, 2).to(torch.float32).div_(255)
+        targets = {task.name: image if task.from_image else moved[task.name] for task in self.tasks}
+        labelled = {name: flags[indices] for name, flags in self.labelled.items()}
+        rows = None
+        if self.multi_input:
+            rows = {name: flags.nonzero()[:, 0].to(device) for name, flags in labelled.items()}
+        return Batch(image, targets, labelled, indices, rows)
+
+    def chunks(self, task: Task, size: int = 256) -> Iterator[NDArray[np.generic]]:
+        """A task's targets in order, [n ≤ size, *target_shape] at a time; for `Task.fit_constant`."""
+        for start in range(0, len(self), size):
+            if task.from_image:
+                image = self.images[start : start + size].transpose(0, 3, 1, 2)
+                yield image.astype(np.float32) / np.float32(255)
+            else:
+                yield np.array(self.tensors[task.name][start : start + size].numpy())
+
+
+def _gather(source: Tensor, indices: Tensor, device: torch.device) -> Tensor:
+    if device.type != "cuda":
+        return source.index_select(0, indices).to(device)
+    # A copy from page-locked memory runs beside the GPU's work; torch keeps the buffer until the copy is done.
+    buffer = torch.empty((len(indices), *source.shape[1:]), dtype=source.dtype, pin_memory=True)
+    torch.index_select(source, 0, indices, out=buffer)
+    return buffer.to(device, non_blocking=True)
