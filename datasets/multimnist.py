@@ -1,0 +1,168 @@
+"""Two digits (or pieces of clothing) on one canvas, composed from MNIST and FashionMNIST in torchvision's layout."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import numpy as np
+from torchvision import datasets as torchvision_datasets
+
+from mtlbench.contract.dataset import Card, Dataset, Key, Sample
+from mtlbench.contract.hyper import Hyper
+from mtlbench.datasets._two_digits import SPLITS, TASKS, Compositions, Pool
+from mtlbench.errors import UserError
+from mtlbench.tasks.base import Task
+
+SIDE = 28
+"""A digit's side on the canvas in pixels."""
+
+_KINDS = {"mnist": ("MNIST", "MNIST"), "fashion": ("FashionMNIST", "FashionMNIST"), "mixed": ("MNIST", "FashionMNIST")}
+"""What stands on the left and on the right, by the option `source`."""
+
+_RAW = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+_VAL_EVERY = 6
+
+TREE = """\
+ROOT/
+  MNIST/raw/{train,t10k}-{images-idx3,labels-idx1}-ubyte           (source=mnist, mixed)
+  FashionMNIST/raw/{train,t10k}-{images-idx3,labels-idx1}-ubyte    (source=fashion, mixed)"""
+
+
+class MultiMNIST(Dataset):
+    """Two MNIST digits or FashionMNIST items on one canvas: which is on the left, which on the right?
+
+    Sabour et al., NeurIPS 2017, arXiv:1710.09829; as multi-task learning by Sener and Koltun, NeurIPS 2018,
+    arXiv:1810.04650. Digits stand at fixed places here, without jitter.
+    """
+
+    source: Literal["mnist", "fashion", "mixed"] = Hyper(
+        "mnist", help="mnist, fashion, or mixed: a digit left, an item right"
+    )
+    size: int = Hyper(
+        36, help="side of the canvas in pixels; digits are 28 wide and overlap below 56", check="28 < v <= 112"
+    )
+    train: int = Hyper(20000, help="number of training compositions", check="1 <= v <= 10000000")
+    val: int = Hyper(5000, help="number of validation compositions", check="1 <= v <= 10000000")
+    test: int = Hyper(10000, help="number of test compositions", check="1 <= v <= 10000000")
+    seed: int = Hyper(0, help="seed of the pairing", check="0 <= v < 2 ** 32")
+
+    card: ClassVar[Card] = Card(
+        title="MultiMNIST (composed from MNIST, 1998, and FashionMNIST, 2017)",
+        summary="Two overlapping 28-pixel digits or clothing items on one canvas, classified left and right.",
+        source="MNIST: LeCun, Cortes and Burges, http://yann.lecun.com/exdb/mnist/; FashionMNIST: Xiao, Rasul and Vollgraf, "
+        "https://github.com/zalandoresearch/fashion-mnist; composition after Sabour et al., NeurIPS 2017",
+        licence="MNIST: CC BY-SA 3.0; FashionMNIST: MIT",
+        obtain="Without a folder, torchvision downloads the files. To name one: --data ROOT (make: DATA=ROOT), in "
+        "torchvision's layout. The datasets multidigits and streets run without any download.",
+        tree=TREE,
+        defects=(
+            "published MultiMNIST sets differ in canvas, jitter, number and pairing: compare with numbers made here only",
+            "the two digits of an image may be of one class",
+        ),
+    )
+    mean: ClassVar[tuple[float, float, float]] = (0.15, 0.15, 0.15)
+    std: ClassVar[tuple[float, float, float]] = (0.32, 0.32, 0.32)
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        """Classification of the left and of the right picture."""
+        return TASKS
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """(height, width)."""
+        return self.size, self.size
+
+    @cached_property
+    def folder(self) -> Path:
+        """The folder that holds torchvision's layout; downloaded into a cache when none was named.
+
+        Raises:
+            UserError: the named folder lacks the files, or they could not be downloaded.
+        """
+        places = [Path("data"), cache_folder()] if self.root is None else [self.root]
+        places += [place / "torchvision" for place in places[:1]]
+        for place in places:
+            if all(path.is_file() for path in self._paths(place)):
+                return place
+        if self.root is None and (reason := self._download(cache_folder())) is None:
+            return cache_folder()
+        failed = "" if self.root is not None else f" and could not be downloaded ({reason})"
+        looked = ", ".join(str(place.absolute()) for place in places)
+        raise UserError(
+            f"multimnist: {' and '.join(self._names())} not found{failed}: looked in {looked}. {self.card.obtain}\n"
+            f"Expected:\n{self.card.tree}"
+        )
+
+    @cached_property
+    def compositions(self) -> Compositions:
+        """All compositions; files are read once, when first needed."""
+        pools = {name: self._pools(name) for name in self._names()}
+        left, right = _KINDS[self.source]
+        counts = {"train": self.train, "val": self.val, "test": self.test}
+        both = {split: (pools[left][split], pools[right][split]) for split in SPLITS}
+        return Compositions.draw(self.size, both, counts, self.seed)
+
+    def index(self) -> Mapping[str, Sequence[Key]]:
+        """Keys (split, number)."""
+        return self.compositions.index()
+
+    def load(self, key: Key) -> Sample:
+        """One composition."""
+        return self.compositions.load(key)
+
+    def files(self) -> Sequence[Path]:
+        """The raw idx files."""
+        return self._paths(self.folder)
+
+    def split_rule(self) -> str:
+        """How val was cut from train."""
+        return (
+            f"by source picture: every {_VAL_EVERY}th of the official train (number divided by {_VAL_EVERY} leaves "
+            f"{_VAL_EVERY - 1}) is val's, the rest train's; test: the official test; compositions never mix splits"
+        )
+
+    def _names(self) -> list[str]:
+        return sorted(set(_KINDS[self.source]), key=_KINDS[self.source].index)
+
+    def _paths(self, root: Path) -> list[Path]:
+        return [root / name / "raw" / raw for name in self._names() for raw in _RAW]
+
+    def _download(self, root: Path) -> str | None:
+        """Have torchvision download what is missing; the reason if it cannot."""
+        try:
+            for name in self._names():
+                getattr(torchvision_datasets, name)(root, download=True)
+        except (RuntimeError, OSError) as error:
+            return str(error).splitlines()[0].rstrip(":") if str(error) else type(error).__name__
+        return None
+
+    def _pools(self, name: str) -> dict[str, Pool]:
+        train, test = (self._read(name, official) for official in (True, False))
+        held_out = train.sources % _VAL_EVERY == _VAL_EVERY - 1
+        return {"train": train.take(np.flatnonzero(~held_out)), "val": train.take(np.flatnonzero(held_out)), "test": test}
+
+    def _read(self, name: str, train: bool) -> Pool:
+        try:
+            data = getattr(torchvision_datasets, name)(self.folder, train=train, download=False)
+            images, labels = data.data.numpy(), data.targets.numpy()
+        except (RuntimeError, ValueError, AssertionError, IndexError, OSError) as error:
+            part = f"{'train' if train else 't10k'} file in {(self.folder / name / 'raw').absolute()}"
+            raise UserError(
+                f"multimnist: a {part} is damaged ({error or 'not in idx format'}). Delete it and get it again."
+            ) from None
+        if images.ndim != 3 or images.shape[1:] != (SIDE, SIDE) or len(images) != len(labels) or not len(labels):
+            raise UserError(
+                f"multimnist: {name} in {self.folder} holds {images.shape} images and {len(labels)} labels, not pairs."
+            )
+        return Pool(images, labels, np.arange(len(labels)))
+
+
+def cache_folder() -> Path:
+    """Where downloads go: `mtlbench/torchvision` in the user's cache folder."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "mtlbench" / "torchvision"
