@@ -1,0 +1,47 @@
+"""What plugins are written against: a method or dataset file needs this module and `mtlbench.tasks`, nothing else of ours."""
+
+from mtlbench.contract.architecture import Architecture, Blueprint, Maps
+from mtlbench.contract.batch import Batch
+from mtlbench.contract.dataset import Augmentation, BadSample, Card, Dataset, Key, Sample
+from mtlbench.contract.hyper import Choice, Hyper, LogUniform, Uniform
+from mtlbench.contract.jacobian import JacobianStrategy
+from mtlbench.contract.optim import OptimizerSpec, restore_by_name, state_by_name
+from mtlbench.contract.phase import Pass, Phase
+from mtlbench.contract.run import Budget, Run, TaskLosses, detached, total
+from mtlbench.contract.strategy import Strategy
+from mtlbench.errors import UserError
+from mtlbench.networks.plan import SharingPlan
+from mtlbench.networks.sharing import SharingGraph, Unit
+
+__all__ = [
+    "Architecture",
+    "Augmentation",
+    "BadSample",
+    "Batch",
+    "Blueprint",
+    "Budget",
+    "Card",
+    "Choice",
+    "Dataset",
+    "Hyper",
+    "JacobianStrategy",
+    "Key",
+    "LogUniform",
+    "Maps",
+    "OptimizerSpec",
+    "Pass",
+    "Phase",
+    "Run",
+    "Sample",
+    "SharingGraph",
+    "SharingPlan",
+    "Strategy",
+    "TaskLosses",
+    "Uniform",
+    "Unit",
+    "UserError",
+    "detached",
+    "restore_by_name",
+    "state_by_name",
+    "total",
+]

@@ -1,0 +1,40 @@
+"""What a step gets: images and the targets of the tasks that have labels on them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Images with targets on one device.
+
+    Attributes:
+        image: float32 [B, 3, H, W] in [0, 1] (networks normalise themselves).
+        targets: one tensor a task, [B, *target_shape] in the task's own encoding. Samples without a label hold the
+            task's invalid value everywhere.
+        labelled: bool [B] a task, on the CPU: which samples carry a label of it. Asking costs no synchronisation.
+        index: int64 [B] on the CPU: the samples' positions in their split.
+        rows: None when every task is predicted on every image; else (multi-input data) int64 a task, ascending: the
+            images that are this task's own, on the images' device.
+    """
+
+    image: Tensor
+    targets: dict[str, Tensor]
+    labelled: dict[str, Tensor]
+    index: Tensor
+    rows: dict[str, Tensor] | None = None
+
+    def __len__(self) -> int:
+        return self.image.shape[0]
+
+    def target(self, task: str) -> Tensor:
+        """The targets that belong to the task's predictions: all of them, or its own rows of multi-input data."""
+        target = self.targets[task]
+        return target if self.rows is None else target[self.rows[task]]
+
+    def has_labels(self, task: str) -> bool:
+        """Whether any sample of the batch carries a label of the task."""
+        return bool(self.labelled[task].any())

@@ -1,0 +1,137 @@
+"""Hyper-parameters, declared on the class that uses them.
+
+    class CrossStitch(Architecture):
+        own_weight: float = Hyper(0.9, search=Uniform(0.5, 1.0), help="initial weight of a task's own features")
+
+`Configurable` collects the declarations, checks given values against the annotation and sets them as attributes.
+Nothing is read from a global configuration.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from mtlbench.errors import UserError, did_you_mean
+
+
+@dataclass(frozen=True)
+class Uniform:
+    """Search uniformly in [low, high]."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class LogUniform:
+    """Search uniformly in the logarithm of [low, high], 0 < low."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Search among the given values."""
+
+    values: tuple[Any, ...]
+
+
+Search = Uniform | LogUniform | Choice
+
+
+@dataclass(frozen=True)
+class HyperInfo:
+    """One declared hyper-parameter: its default, where a search may look, and one line of help."""
+
+    default: Any
+    search: Search | None
+    help: str
+    check: str | None
+
+
+def Hyper(default: Any, *, help: str, search: Search | None = None, check: str | None = None) -> Any:  # noqa: N802
+    """Declare a hyper-parameter.
+
+    Args:
+        default: the value when none is given.
+        help: one line for `mtlbench list NAME`.
+        search: the range that a hyper-parameter search draws from; None keeps it out of searches.
+        check: a condition on the value `v` in plain Python, such as "0 <= v <= 1"; shown when it fails.
+    """
+    return HyperInfo(default, search, help, check)
+
+
+class Configurable:
+    """Base of everything that has hyper-parameters: architectures, strategies, datasets.
+
+    Attributes:
+        requires: packages beyond mtlbench's own that the plugin needs, module name → how to install it. Without one of
+            them the plugin is listed as unavailable.
+    """
+
+    hypers: ClassVar[dict[str, HyperInfo]] = {}
+    requires: ClassVar[dict[str, str]] = {}
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        own = {name: value for name, value in vars(cls).items() if isinstance(value, HyperInfo)}
+        cls.hypers = {**cls.hypers, **own}
+        for name, info in own.items():
+            setattr(cls, name, info.default)
+
+    @classmethod
+    def configure(cls, given: Mapping[str, Any], owner: str) -> dict[str, Any]:
+        """All hyper-parameter values: the given ones checked, the rest at their defaults.
+
+        Raises:
+            UserError: an unknown name (with the nearest known one), a value of another type, or one out of its range.
+        """
+        values = {name: info.default for name, info in cls.hypers.items()}
+        for name, value in given.items():
+            if name not in cls.hypers:
+                raise UserError(f"{owner} has no hyper-parameter {name!r}.{did_you_mean(name, cls.hypers)}")
+            values[name] = _checked(value, cls._kind(name), cls.hypers[name], f"{owner}: {name}")
+        return values
+
+    @classmethod
+    def _kind(cls, name: str) -> Any:
+        """The annotation of one hyper-parameter. (Others on the class may name what is imported for checkers only.)"""
+        owner = next(base for base in cls.__mro__ if name in inspect.get_annotations(base))
+        kind = inspect.get_annotations(owner)[name]
+        return eval(kind, vars(sys.modules[owner.__module__])) if isinstance(kind, str) else kind
+
+    def set_hypers(self, values: Mapping[str, Any]) -> None:
+        """Set checked values as attributes (`configure` made them)."""
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+
+
+def _checked(value: Any, kind: Any, info: HyperInfo, where: str) -> Any:
+    try:
+        result = TypeAdapter(kind, config=ConfigDict(allow_inf_nan=False)).validate_python(value)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UserError(
+            f"{where} = {value!r} is refused: {first['msg']} (expected {_type_name(kind)}). {info.help}"
+        ) from None
+    if info.check is not None and not eval(info.check, {"__builtins__": {"len": len, "all": all}}, {"v": result}):
+        condition = re.sub(r"\bv\b", name_of(where), info.check)
+        raise UserError(f"{where} = {value!r} is out of range: expected {condition}. {info.help}")
+    return result
+
+
+def name_of(where: str) -> str:
+    """The bare name at the end of `owner: name`."""
+    return where.rsplit(" ", 1)[-1]
+
+
+def _type_name(kind: Any) -> str:
+    return kind.__name__ if isinstance(kind, type) else str(kind).replace("typing.", "")

@@ -1,0 +1,116 @@
+"""The base of strategies that combine the tasks' gradients, rather than their losses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from mtlbench.contract.batch import Batch
+from mtlbench.contract.run import TaskLosses
+from mtlbench.contract.strategy import Strategy
+
+
+class JacobianStrategy(Strategy):
+    """Takes each task's gradient for the shared weights and lets `weights` (or `combine`) make one of them.
+
+    The parameters a task owns alone get its own gradient, unweighted. Every head is back-propagated once and the trunk
+    once a task: T trunk passes, the least that T separate gradients cost.
+
+    Rows are ordered by the tasks' names, so that neither ties nor random draws depend on the order of a dataset's tasks.
+    A task that is not in the batch has no row; one that owns only a part of the shared weights has zeros elsewhere.
+    """
+
+    needs_sharing: ClassVar[bool] = True
+
+    def start(self) -> None:
+        super().start()
+        self.shared = [weight for weight in self.network.shared_parameters()]
+        self.own = {task: self.network.own_parameters(task) for task in self.tasks}
+
+    def weights(self, gramian: Tensor, losses: TaskLosses) -> Tensor:
+        """The weight of each row.
+
+        Args:
+            gramian: float64 [T, T] on the CPU: inner products of the rows, every one of which is non-zero.
+            losses: the rows' tasks, in order, and their values.
+
+        Returns:
+            float64 [T].
+        """
+        raise NotImplementedError
+
+    def combine(self, rows: Tensor, losses: TaskLosses) -> Tensor:
+        """The gradient [P] of the shared weights from the tasks' gradients [T, P]. Default: weights by inner products."""
+        gramian = (rows @ rows.T).detach().double().cpu()
+        alive = gramian.diagonal() > 0
+        weights = torch.ones(len(losses), dtype=torch.float64)
+        # Without finite gradients there is nothing to weigh: let them through, as plain training would.
+        if bool(gramian.isfinite().all()):
+            kept = {task: loss.detach() for (task, loss), one in zip(losses.items(), alive.tolist(), strict=True) if one}
+            if kept:
+                weights[alive] = self.weights(gramian[alive][:, alive], kept)
+        return weights.to(rows) @ rows
+
+    def step(self, batch: Batch) -> TaskLosses:
+        losses = self.losses(batch)
+        if losses:
+            self.optimizers["weights"].zero_grad(set_to_none=True)
+            ordered = dict(sorted(losses.items()))
+            rows, reached = self.gradients(ordered)
+            if reached:
+                write_gradients(self.combine(rows, ordered), self.shared, reached)
+            self.advance()
+        return losses
+
+    def gradients(self, losses: TaskLosses) -> tuple[Tensor, set[int]]:
+        """The tasks' gradients for the shared weights; those of the parameters they own alone go to `.grad`.
+
+        Returns:
+            rows [T, P], in the losses' order; and which of the shared parameters any of these tasks reaches. The others
+            must not be stepped: plain training leaves them alone too.
+        """
+        size = sum(weight.numel() for weight in self.shared)
+        reference = next(iter(losses.values()))
+        rows = torch.empty(len(losses), size, dtype=self.shared[0].dtype if self.shared else None, device=reference.device)
+        reached: set[int] = set()
+        for number, (task, loss) in enumerate(losses.items()):
+            own = self.own[task]
+            inputs = [*self.shared, *own]
+            gradients = torch.autograd.grad(loss, inputs, retain_graph=number + 1 < len(losses), allow_unused=True)
+            shared = gradients[: len(self.shared)]
+            reached.update(at for at, gradient in enumerate(shared) if gradient is not None)
+            if shared:
+                parts = [torch.zeros_like(w) if g is None else g for w, g in zip(self.shared, shared, strict=True)]
+                torch.cat([flat(part, weight) for part, weight in zip(parts, self.shared, strict=True)], out=rows[number])
+            for weight, gradient in zip(own, gradients[len(shared) :], strict=True):
+                weight.grad = gradient
+        return rows, reached
+
+
+def flat(tensor: Tensor, like: Tensor) -> Tensor:
+    """The tensor's elements in the order in which `like` has them in memory: [numel], without a copy where it can be."""
+    if not _dense(like):
+        return tensor.reshape(-1)
+    if tensor.stride() != like.stride():
+        tensor = torch.empty_like(like, dtype=tensor.dtype).copy_(tensor)
+    return tensor.as_strided((tensor.numel(),), (1,))
+
+
+def write_gradients(vector: Tensor, parameters: Sequence[nn.Parameter], which: set[int]) -> None:
+    """Set `.grad` of the chosen parameters to their parts of `vector` (views of it), which `flat` has put in order."""
+    start = 0
+    for at, weight in enumerate(parameters):
+        if at in which:
+            part = vector[start : start + weight.numel()]
+            if _dense(weight):
+                weight.grad = part.as_strided(weight.shape, weight.stride())
+            else:
+                weight.grad = part.view(weight.shape)
+        start += weight.numel()
+
+
+def _dense(tensor: Tensor) -> bool:
+    return tensor.is_contiguous() or tensor.is_contiguous(memory_format=torch.channels_last)

@@ -1,0 +1,122 @@
+"""What a strategy is: how the task losses of one batch move the weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from mtlbench.contract.batch import Batch
+from mtlbench.contract.hyper import Configurable
+from mtlbench.contract.optim import ParamGroup
+from mtlbench.contract.run import Run, TaskLosses, detached, total
+
+if TYPE_CHECKING:
+    from mtlbench.contract.architecture import Architecture
+
+
+class Strategy(Configurable, nn.Module):
+    """Base of all strategies. Override `step`, and `setup` or `start` where the strategy has state of its own.
+
+    A strategy asks the network for losses and for who owns which parameter; it never looks at parameter names.
+
+    Attributes:
+        needs_sharing: True when the strategy means nothing on a network whose tasks share no parameter.
+        invariances: what the strategy promises, and conformance tests check, of: "one_task" (a single task trains as
+            plain training does), "task_order" (permuting the tasks changes nothing), "loss_scale" (scaling one task's
+            loss changes nothing, with an optimizer that does not care about the gradient's scale).
+        network, run: the architecture it trains and the running trial.
+        tasks: the tasks' names.
+        optimizers: the optimizers in use, by name, after `start`.
+    """
+
+    needs_sharing: ClassVar[bool] = False
+    invariances: ClassVar[frozenset[str]] = frozenset({"one_task", "task_order"})
+    network: Architecture
+    run: Run
+
+    def __init__(self, network: Architecture, run: Run, hypers: Mapping[str, Any]) -> None:
+        super().__init__()
+        # Not a submodule: the network's weights are saved with the network.
+        object.__setattr__(self, "network", network)
+        self.run = run
+        self.tasks = tuple(network.tasks)
+        self.optimizers: dict[str, Optimizer] = {}
+        self._streams: dict[tuple[object, ...], tuple[int, torch.Generator]] = {}
+        self.set_hypers(hypers)
+        self.setup()
+
+    def setup(self) -> None:
+        """Create learned weights (`learn`) and other state (`register_buffer`); called once."""
+
+    def start(self) -> None:
+        """Create the optimizers over the network as it now is; called at the start of a phase and after a resume."""
+        self.optimizers = {"weights": self.run.optimizer.build(self.groups(self.network.parameters()))}
+
+    def step(self, batch: Batch) -> TaskLosses:
+        """Move the weights once (or more, see `updates_per_step`). Returns the losses, detached or not."""
+        losses = self.losses(batch)
+        self.descend(losses)
+        return losses
+
+    def updates_per_step(self) -> int:
+        """Optimizer steps in one call of `step`."""
+        return 1
+
+    def end_epoch(self, losses: Mapping[str, float]) -> None:
+        """Called after every epoch with its mean training losses."""
+
+    def artefacts(self) -> dict[str, Any]:
+        """What the strategy decided and a record should keep (JSON): task groups, for example."""
+        return {}
+
+    def stream(self, *name: object) -> torch.Generator:
+        """`run.generator`, asked for once an epoch: a CPU random stream to draw from step after step.
+
+        Name it after the task it serves, and the draws do not depend on the order of the tasks.
+        """
+        epoch, generator = self._streams.get(name, (-1, None))
+        if generator is None or epoch != self.run.epoch:
+            generator = self.run.generator(*name)
+            self._streams[name] = (self.run.epoch, generator)
+        return generator
+
+    def learn(self, value: Tensor) -> nn.Parameter:
+        """A weight of the strategy's own, trained with the network's and not decayed."""
+        return nn.Parameter(value.to(self.run.device))
+
+    def groups(self, parameters: Iterable[nn.Parameter]) -> list[ParamGroup]:
+        """Parameter groups for an optimizer: the given parameters, and the strategy's own learned ones undecayed."""
+        groups: list[ParamGroup] = [{"params": [one for one in parameters if one.requires_grad]}]
+        if own := list(self.parameters()):
+            groups.append({"params": own, "weight_decay": 0.0})
+        return groups
+
+    def losses(self, batch: Batch, tasks: Sequence[str] | None = None) -> TaskLosses:
+        """The losses of the batch's labelled tasks (among `tasks`, when given), forward in the trial's precision."""
+        with self.run.autocast():
+            return self.network.losses(batch) if tasks is None else self.network.losses(batch, tasks)
+
+    def descend(self, loss: Tensor | Mapping[str, Tensor], optimizer: str = "weights") -> None:
+        """Back-propagate a scalar, or the sum of the tasks' terms, and step. Without any term nothing moves."""
+        if isinstance(loss, Mapping):
+            if not loss:
+                return
+            loss = total(dict(loss))
+        self.optimizers[optimizer].zero_grad(set_to_none=True)
+        loss.backward()
+        self.advance(optimizer)
+
+    def advance(self, optimizer: str = "weights") -> None:
+        """Step with the gradients that are in place, clipped as the protocol says."""
+        one = self.optimizers[optimizer]
+        if self.run.optimizer.clip > 0:
+            weights = [weight for group in one.param_groups for weight in group["params"]]
+            nn.utils.clip_grad_norm_(weights, self.run.optimizer.clip)
+        one.step()
+
+
+__all__ = ["Strategy", "TaskLosses", "detached", "total"]

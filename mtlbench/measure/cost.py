@@ -1,0 +1,83 @@
+"""What a network costs: parameters by owner, and FLOPs by execution.
+
+FLOPs are counted by `torch.utils.flop_counter` while the network runs: 2 a multiply-add, convolutions and matrix products
+only (no normalisation, activation, pooling or interpolation).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+if TYPE_CHECKING:
+    from mtlbench.contract.architecture import Architecture
+
+
+def count_flops(run: Callable[[], object]) -> int:
+    """FLOPs of everything that is executed in `run`, forward and backward."""
+    counter = FlopCounterMode(display=False)
+    with counter:
+        run()
+    return int(counter.get_total_flops())
+
+
+def parameters(network: Architecture, deployed: nn.Module) -> dict[str, int]:
+    """Trainable parameters of the deployed network: total, shared, trunk, heads, and each task's own."""
+    owners = network.owners()
+    kept = {name: one.numel() for name, one in deployed.named_parameters() if one.requires_grad}
+    counts = {"total": sum(kept.values()), "shared": 0, "trunk": 0, "heads": 0}
+    counts.update({f"task:{task}": 0 for task in network.tasks})
+    for name, size in kept.items():
+        counts["heads" if name.startswith("heads.") else "trunk"] += size
+        tasks = owners.get(name, frozenset(network.tasks))
+        if len(tasks) == 1:
+            counts[f"task:{next(iter(tasks))}"] += size
+        else:
+            counts["shared"] += size
+    return counts
+
+
+@torch.no_grad()
+def inference_flops(network: Architecture, deployed: nn.Module, device: torch.device) -> dict[str, int]:
+    """FLOPs of one image through the deployed network: all tasks, each task alone, and how heads and trunk share them."""
+    image = torch.zeros(1, 3, *network.blueprint.image_size, device=device)
+    was_training = deployed.training
+    deployed.eval()
+    total = count_flops(lambda: deployed(image))
+    flops = {"all": total}
+    for task in network.tasks:
+        flops[f"task:{task}"] = count_flops(lambda task=task: deployed(image, [task]))  # type: ignore[misc]
+    flops["heads"] = _head_flops(deployed, image)
+    flops["trunk"] = total - flops["heads"]
+    deployed.train(was_training)
+    return flops
+
+
+def _head_flops(deployed: nn.Module, image: torch.Tensor) -> int:
+    """FLOPs inside the modules under `heads`, counted while the whole network runs."""
+    inside = 0
+    running: dict[int, FlopCounterMode] = {}
+
+    def enter(module: nn.Module, _: object) -> None:
+        running[id(module)] = FlopCounterMode(display=False)
+        running[id(module)].__enter__()
+
+    def leave(module: nn.Module, _: object, __: object) -> None:
+        nonlocal inside
+        counter = running.pop(id(module))
+        counter.__exit__(None, None, None)
+        inside += int(counter.get_total_flops())
+
+    hooks = []
+    for head in getattr(deployed, "heads", nn.ModuleDict()).values():
+        hooks += [head.register_forward_pre_hook(enter), head.register_forward_hook(leave)]
+    try:
+        deployed(image)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return inside

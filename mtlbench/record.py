@@ -1,0 +1,265 @@
+"""The record: the JSON file that a finished trial leaves, and all that a leaderboard is drawn from.
+
+A record can be read without the code that made it: whatever a table needs (which way a metric is better, which one is
+primary) stands in it. `result` is equal to the byte when the trial is repeated on the same kind of machine; what a clock
+or a memory counter said stands apart in `measured`.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import tempfile
+import zlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from mtlbench.errors import UserError
+
+SCHEMA_VERSION: Literal[1] = 1
+"""Raised when a field changes its meaning; additions keep it."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", ser_json_inf_nan="constants")
+
+
+class MetricCard(_Strict):
+    """How to read a metric. `perfect` is the value that cannot be bettered."""
+
+    name: str
+    higher_is_better: bool
+    perfect: float
+    unit: str = ""
+
+
+class TaskCard(_Strict):
+    """A task as tables show it: its metrics in order, and the primary one."""
+
+    name: str
+    kind: str
+    metrics: list[MetricCard]
+    primary: str
+
+
+class Packed(_Strict):
+    """An array as zlib-compressed, base64-coded, little-endian bytes."""
+
+    dtype: str
+    shape: list[int]
+    data: str
+
+    @classmethod
+    def pack(cls, array: np.ndarray) -> Packed:
+        little = np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<"), copy=False)
+        return cls(
+            dtype=array.dtype.name,
+            shape=list(array.shape),
+            data=base64.b64encode(zlib.compress(little.tobytes(), 6)).decode("ascii"),
+        )
+
+    def unpack(self) -> np.ndarray:
+        raw = zlib.decompress(base64.b64decode(self.data))
+        return np.frombuffer(raw, np.dtype(self.dtype).newbyteorder("<")).reshape(self.shape)
+
+
+class Evaluation(_Strict):
+    """One network on one set of images.
+
+    Attributes:
+        metrics: task → metric → value (NaN where undefined).
+        constant: task → the primary metric of the reference constant on the same images.
+        skill: task → (c − m)/(c − p); a task whose constant is already perfect is absent.
+        mean_skill: mean over the tasks in `skill`.
+    """
+
+    metrics: dict[str, dict[str, float]]
+    constant: dict[str, float]
+    skill: dict[str, float]
+    mean_skill: float
+
+
+class Point(_Strict):
+    """One epoch of the learning curve. Everything is counted from the trial's start."""
+
+    epoch: int
+    phase: str
+    selectable: bool
+    images: int
+    updates: int
+    training_flops: int
+    lr: float
+    train_loss: dict[str, float]
+    val: Evaluation | None
+    logged: dict[str, Any] = Field(default_factory=dict)
+
+
+class Cost(_Strict):
+    """What the deployed network and its training cost. FLOPs: 2 a multiply-add, convolutions and matrix products only.
+
+    Attributes:
+        parameters: total; `shared` (owned by two tasks or more); `trunk`; `heads`; and `task:NAME` (owned by it alone).
+        flops: of one image: `all` tasks together; `trunk`; `heads`; and `task:NAME` for a task alone.
+        images: training images seen per task, all phases; `updates`: optimizer steps.
+        training_flops: of all training steps, forward and backward.
+        phases: what each phase took of them.
+    """
+
+    parameters: dict[str, int]
+    flops: dict[str, int]
+    images: int
+    updates: int
+    training_flops: int
+    phases: dict[str, dict[str, int]] = Field(default_factory=dict)
+
+
+class Result(_Strict):
+    """What the trial found; equal to the byte when repeated.
+
+    Attributes:
+        selected: independent part of the network (its tasks, joined by "+") → the epoch its weights are from.
+        val, test: the selected, deployed network.
+        shifted: evaluations on named shifted test sets.
+        robustness: corruption → severity → evaluation, with the suite's card; None when not asked for.
+        plan: the sharing plan as JSON (`SharingPlan.to_json`).
+        extra: measures of a method or dataset (sparsity, agreement with planted groups, …): name → number; columns.
+        artefacts: what a picture of the method is drawn from (policy over training, merge tree, …).
+        images: task → statistic → per-image array on test; with `scenes` for clustered bootstraps.
+    """
+
+    selected: dict[str, int]
+    val: Evaluation
+    test: Evaluation
+    shifted: dict[str, Evaluation] = Field(default_factory=dict)
+    robustness: dict[str, Any] | None = None
+    cost: Cost
+    plan: dict[str, Any] | None = None
+    extra: dict[str, float] = Field(default_factory=dict)
+    artefacts: dict[str, Any] = Field(default_factory=dict)
+    curve: list[Point]
+    images: dict[str, dict[str, Packed]] = Field(default_factory=dict)
+    scenes: list[str | None] = Field(default_factory=list)
+
+
+class Measured(_Strict):
+    """Clock and memory: differs from run to run.
+
+    Attributes:
+        training_seconds, evaluation_seconds: wall time inside the trial.
+        peak_memory_bytes: of the process (CPU) or the device.
+        latency_ms: batch size as text → {"median", "low", "high", "device"}: measured after the sweep, alone on the machine.
+    """
+
+    training_seconds: float = 0.0
+    evaluation_seconds: float = 0.0
+    peak_memory_bytes: int = 0
+    latency_ms: dict[str, dict[str, Any]] = Field(default_factory=dict)
+
+
+class Provenance(_Strict):
+    """Where a record comes from. Shown with it; no part of its protocol."""
+
+    mtlbench: str
+    versions: dict[str, str]
+    machine: dict[str, Any]
+    sources: dict[str, str]
+    created: str
+
+
+class Record(_Strict):
+    """One finished trial.
+
+    Attributes:
+        id: hash of the trial: method, dataset, seed, hyper-parameters, protocol and plugin sources.
+        method: the name a leaderboard row has (`pcgrad`, `cross_stitch+alternating`), with `label` for a named variant.
+        reference: True for the single-task networks that Δ is measured against.
+        hypers: every hyper-parameter of architecture and strategy; `changed`: those that are not at their defaults.
+        protocol: the card; `protocol_id`: its hash. Only records with equal ids are ranked together.
+    """
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    id: str
+    method: str
+    label: str = ""
+    reference: bool = False
+    dataset: str
+    seed: int
+    hypers: dict[str, Any] = Field(default_factory=dict)
+    changed: dict[str, Any] = Field(default_factory=dict)
+    tasks: list[TaskCard]
+    protocol: dict[str, Any]
+    protocol_id: str
+    provenance: Provenance
+    result: Result
+    measured: Measured
+
+    @property
+    def row(self) -> str:
+        """The name of the leaderboard row this record belongs to."""
+        return self.label or self.method
+
+
+def canonical(value: Any) -> str:
+    """JSON with sorted keys and no white space: the same value gives the same text, fit for hashing."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=True)
+
+
+def write(path: Path, record: Record) -> None:
+    """Write a record so that a reader sees the old file or the new one, never half of either."""
+    text = json.dumps(record.model_dump(mode="python"), sort_keys=True, indent=1, allow_nan=True)
+    write_text(path, text + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Atomic replacement of a text file; its folder is made if missing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def read(path: Path) -> Record:
+    """Read one record.
+
+    Raises:
+        UserError: not JSON, another schema version, or a field that does not fit: which one, and what was expected.
+    """
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise UserError(f"{path}: not a readable record ({error}). Remove the file, or run its trial again.") from None
+    if not isinstance(raw, dict) or raw.get("schema_version") != SCHEMA_VERSION:
+        found = raw.get("schema_version") if isinstance(raw, dict) else None
+        raise UserError(
+            f"{path}: record schema {found!r}, expected {SCHEMA_VERSION}. Run the trial again with this version."
+        )
+    try:
+        return Record.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise UserError(f"{path}: field {place}: {first['msg']}. Run the trial again, or repair the record.") from None
+
+
+def read_all(paths: Iterable[Path]) -> tuple[list[Record], list[str]]:
+    """Read many records: the good ones, sorted by id, and one line for each that was refused."""
+    records, refused = [], []
+    for path in sorted(paths):
+        try:
+            records.append(read(path))
+        except UserError as error:
+            refused.append(str(error))
+    return sorted(records, key=lambda record: record.id), refused

@@ -1,0 +1,102 @@
+"""From a trained and selected network to its record: everything that is measured once, after training."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+from mtlbench.evaluation import predictions, score
+from mtlbench.machine import peak_memory, provenance
+from mtlbench.measure.cost import inference_flops, parameters
+from mtlbench.protocol import protocol_id
+from mtlbench.record import Cost, Evaluation, Measured, MetricCard, Packed, Provenance, Record, Result, TaskCard
+from mtlbench.tasks.base import Task
+
+if TYPE_CHECKING:
+    from mtlbench.trial import Trial
+
+
+def build_record(trial: Trial) -> Record:
+    """Evaluate the trial's network, which holds the selected weights, on everything; test is touched here and only here."""
+    started = time.perf_counter()
+    result = build_result(trial)
+    spec, method = trial.spec, trial.method
+    return Record(
+        id=spec.id,
+        method=spec.method,
+        label=spec.label,
+        reference=spec.is_reference,
+        dataset=spec.data.name,
+        seed=spec.seed,
+        hypers={**method.architecture_hypers, **method.strategy_hypers},
+        changed=method.changed,
+        tasks=[task_card(task) for task in trial.tasks],
+        protocol=spec.protocol,
+        protocol_id=protocol_id(spec.protocol),
+        provenance=Provenance(
+            **provenance(trial.device, spec.threads),
+            sources=spec.sources,
+            created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        ),
+        result=result,
+        measured=Measured(
+            training_seconds=trial.seconds,
+            evaluation_seconds=time.perf_counter() - started,
+            peak_memory_bytes=peak_memory(trial.device),
+        ),
+    )
+
+
+def build_result(trial: Trial) -> Result:
+    """All that is equal when the trial is repeated."""
+    deployed = trial.network.deploy()
+    test, images = _test(trial)
+    shifted = {name: trial.evaluate(name) for name in trial.data.splits if name.startswith("test-")}
+    plan = trial.network.plan()
+    return Result(
+        selected={part: epoch for part, (_, epoch) in trial.best.items()},
+        val=trial.evaluate("val"),
+        test=test,
+        shifted=shifted,
+        robustness=_robustness(trial),
+        cost=Cost(
+            parameters=parameters(trial.network, deployed),
+            flops=inference_flops(trial.network, deployed, trial.device),
+            images=trial.images,
+            updates=trial.updates,
+            training_flops=trial.training_flops,
+            phases=trial.by_phase,
+        ),
+        plan=plan.to_json(),
+        extra={**trial.network.extra(), **trial.data.dataset.measures(plan)},
+        artefacts=trial.network.artefacts(),
+        curve=trial.curve,
+        images=images,
+        scenes=list(trial.data.splits["test"].scenes),
+    )
+
+
+def _test(trial: Trial) -> tuple[Evaluation, dict[str, dict[str, Packed]]]:
+    split = trial.data.splits["test"]
+    scored = predictions(trial.network.deploy(), split, trial.device, trial.evaluation_batch(), trial.autocast)
+    metrics, images = score(trial.tasks, scored, keep_images=True)
+    packed = {task: {name: Packed.pack(array) for name, array in one.items()} for task, one in images.items()}
+    return trial.referee.evaluation(metrics, trial.referee.constant_metrics(split)), packed
+
+
+def _robustness(trial: Trial) -> dict[str, Any] | None:
+    if trial.spec.settings.robustness == "off":
+        return None
+    from mtlbench.measure.robustness import evaluate_robustness
+
+    return evaluate_robustness(trial)
+
+
+def task_card(task: Task) -> TaskCard:
+    """A task as its records describe it."""
+    metrics = [
+        MetricCard(name=one.name, higher_is_better=one.higher_is_better, perfect=one.perfect, unit=one.unit)
+        for one in task.metrics
+    ]
+    return TaskCard(name=task.name, kind=task.kind, metrics=metrics, primary=task.primary.name)

@@ -1,0 +1,88 @@
+"""The settings of a trial that are equal for all methods: they become the protocol.
+
+One flat list of names, the same in experiment files, on the command line and in a dataset's defaults.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from mtlbench.contract.optim import OptimizerSpec
+from mtlbench.contract.run import Budget, BudgetMode
+from mtlbench.errors import UserError, did_you_mean
+from mtlbench.networks.backbone import BackboneSpec
+from mtlbench.networks.heads import HeadSpec
+
+
+class Settings(BaseModel):
+    """Everything that must be equal for two trials to be compared, apart from the dataset itself."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    epochs: int = Field(40, ge=1, description="passes over the training images (see budget)")
+    budget: BudgetMode = Field("equal_total", description="what the epochs pay for: equal_total, equal_final or paper")
+    batch_size: int = Field(8, ge=2, description="images in a training batch")
+    backbone: str = Field("resnet18", description="resnet_tiny, resnet18, resnet34 or resnet50")
+    output_stride: Literal[8, 16, 32] = Field(8, description="how much smaller than the image the last feature map is")
+    first_dilation: Literal["previous", "stage"] = Field("previous", description="dilation of a dilated stage's first block")
+    ceil_pool: bool = Field(False, description="round the stem's pooled size up")
+    init: Literal["he", "normal_0.01"] = Field("he", description="initial weights of the backbone's convolutions")
+    pretrained: str = Field("", description="'imagenet' or the path of weights in torchvision's names; empty for none")
+    head_rates: tuple[int, ...] = Field((12, 24, 36), description="dilation rates of the dense heads' ASPP")
+    head_width: int = Field(256, ge=1, description="channels inside a dense head")
+    head_dropout: float = Field(0.5, ge=0, lt=1, description="dropout in a dense head")
+    optimizer: Literal["adam", "adamw", "sgd"] = Field("adam", description="adam, adamw or sgd")
+    lr: float = Field(1e-3, gt=0, allow_inf_nan=False, description="highest learning rate")
+    weight_decay: float = Field(0.0, ge=0, allow_inf_nan=False, description="weight decay")
+    momentum: float = Field(0.9, ge=0, lt=1, description="momentum (sgd) or beta1")
+    schedule: Literal["constant", "poly", "cosine", "step"] = Field("poly", description="learning-rate schedule")
+    clip: float = Field(0.0, ge=0, allow_inf_nan=False, description="bound on a step's gradient norm; 0 for none")
+    augment: bool = Field(True, description="use the dataset's augmentation")
+    precision: Literal["fp32", "bf16", "auto"] = Field("fp32", description="fp32, bf16, or auto: bf16 where a GPU has it")
+    bn_images: int = Field(
+        512, ge=0, description="training images that BatchNorm statistics are recomputed on; 0: not at all"
+    )
+    robustness: Literal["off", "quick", "full"] = Field(
+        "off", description="corruptions to evaluate under: off, quick or full"
+    )
+    corrupt_at: Literal["network", "native"] = Field("network", description="resolution that images are corrupted at")
+
+    def backbone_spec(self) -> BackboneSpec:
+        return BackboneSpec(
+            self.backbone, self.output_stride, self.first_dilation, self.ceil_pool, self.init, self.pretrained
+        )
+
+    def head_spec(self) -> HeadSpec:
+        return HeadSpec(tuple(self.head_rates), self.head_width, self.head_dropout)
+
+    def optimizer_spec(self) -> OptimizerSpec:
+        return OptimizerSpec(self.optimizer, self.lr, self.weight_decay, self.momentum, self.schedule, self.clip)
+
+    def budget_spec(self) -> Budget:
+        return Budget(self.budget, self.epochs)
+
+
+def make_settings(where: str, *layers: Mapping[str, Any]) -> Settings:
+    """Settings from layers of values, later ones winning.
+
+    Raises:
+        UserError: an unknown name (with the nearest one) or a refused value, and `where` it was.
+    """
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        merged.update(layer)
+    for name in merged:
+        if name not in Settings.model_fields:
+            raise UserError(f"{where}: there is no setting {name!r}.{did_you_mean(name, Settings.model_fields)}")
+    try:
+        settings = Settings.model_validate(merged)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0])
+        help_text = Settings.model_fields[name].description
+        raise UserError(f"{where}: {name} = {first['input']!r} is refused: {first['msg']} ({help_text}).") from None
+    settings.backbone_spec()
+    return settings

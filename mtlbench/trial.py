@@ -1,0 +1,386 @@
+"""One trial, from seed to record. It knows contracts, data and measures; it does not know who schedules it.
+
+The trial saves everything after every epoch. All randomness follows from (seed, epoch), so a trial that was killed and is
+run again ends in the same result as one that never stopped.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mtlbench.contract import Architecture, Augmentation, Batch, Blueprint, Dataset, Phase, Run, Strategy
+from mtlbench.contract.optim import set_lr
+from mtlbench.contract.run import derive_seed
+from mtlbench.data.loader import Loader
+from mtlbench.data.order import part as fixed_part
+from mtlbench.data.store import Prepared, prepare
+from mtlbench.errors import UserError
+from mtlbench.evaluation import Referee, predictions, score
+from mtlbench.machine import set_up
+from mtlbench.measure.cost import count_flops
+from mtlbench.method import Method
+from mtlbench.networks.batchnorm import recompute
+from mtlbench.record import Evaluation, Point, write, write_text
+from mtlbench.spec import DataSpec, TrialSpec
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a trial is, for whoever watches it."""
+
+    epoch: int
+    epochs: int
+    phase: str
+    train_loss: dict[str, float]
+    val_skill: float | None
+    seconds: float
+
+
+def open_dataset(spec: DataSpec, dataset_class: Any, progress: Any = None) -> Prepared:
+    """The prepared dataset of a trial, made first where it is missing."""
+    dataset: Dataset = dataset_class(Path(spec.root) if spec.root else None, spec.options)
+    return prepare(dataset, spec.name, Path(spec.cache), skip_bad=spec.skip_bad, progress=progress)
+
+
+class Trial:
+    """Trains and evaluates one method.
+
+    Args:
+        spec: what to do.
+        work: the folder for checkpoints; what it holds of this trial is taken up again.
+        device: where to compute; None for a GPU where there is one.
+    """
+
+    def __init__(self, spec: TrialSpec, work: Path, device: torch.device | None = None) -> None:
+        self.spec, self.folder = spec, work / spec.id
+        self.device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        set_up(spec.threads)
+        registry = spec.registry()
+        self.method: Method = spec.resolve(registry)
+        self.data = open_dataset(spec.data, registry.dataset(spec.data.name).cls)
+        self.tasks = self.data.dataset.tasks
+        settings = spec.settings
+        self.network = build_network(spec, self.method, self.data.dataset).to(
+            self.device,
+            memory_format=torch.channels_last,  # type: ignore[call-overload]
+        )
+        augmentation = self.data.dataset.augmentation if settings.augment else Augmentation()
+        train = self.data.splits["train"]
+        self.loader = Loader(train, self.tasks, settings.batch_size, spec.seed, self.device, augmentation=augmentation)
+        self.referee = Referee(self.tasks, train)
+        self.run = Run(
+            seed=spec.seed,
+            budget=settings.budget_spec(),
+            optimizer=settings.optimizer_spec(),
+            batch_size=settings.batch_size,
+            images_per_epoch=len(train),
+            device=self.device,
+            autocast=self.autocast,
+            training_images=self.training_images,
+        )
+        self.strategy: Strategy = self.method.strategy.cls(self.network, self.run, self.method.strategy_hypers)
+        self.phases = self.network.phases(self.run, self.strategy)
+        self.curve: list[Point] = []
+        self.images = self.updates = self.training_flops = 0
+        self.by_phase: dict[str, dict[str, int]] = {}
+        self.flops_of: dict[str, int] = {}
+        self.best: dict[str, tuple[float, int]] = {}
+        self.seconds = 0.0
+
+    # -- training ---------------------------------------------------------------------------------------------------
+
+    def epochs(self) -> Iterator[Progress]:
+        """Train, yielding after every epoch that has been saved. Takes up a trial that was interrupted."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        done = self._resume()
+        planned = sum(phase.epochs for phase in self.phases)
+        for number, phase in enumerate(self.phases):
+            if number < done["phase"]:
+                continue
+            first = 0
+            if number == done["phase"] and done["begun"]:
+                first = done["epoch"]
+            else:
+                if phase.skip():
+                    continue
+                self._seed("begin", number)
+                phase.begin()
+                phase.prepare()
+            for epoch in range(first, phase.epochs):
+                started = time.perf_counter()
+                self._epoch(phase, epoch)
+                self.seconds += time.perf_counter() - started
+                last = epoch + 1 == phase.epochs
+                if last:
+                    phase.finish()
+                self._save(number + 1 if last else number, 0 if last else epoch + 1, begun=not last)
+                point = self.curve[-1]
+                skill = None if point.val is None else point.val.mean_skill
+                yield Progress(len(self.curve), planned, phase.name, point.train_loss, skill, self.seconds)
+
+    def _epoch(self, phase: Phase, epoch: int) -> None:
+        self.run.epoch = number = len(self.curve)
+        self._seed("epoch", number)
+        self.network.train()
+        sums: dict[str, Tensor] = {}
+        counts: dict[str, int] = {}
+        spent = self.by_phase.setdefault(phase.name, {"images": 0, "updates": 0, "training_flops": 0})
+        passes = [(one, self._part(one.part)) for one in phase.passes(epoch)]
+        steps = sum(self.loader.batches(len(images)) for _, images in passes)
+        step = 0
+        for one, images in passes:
+            for batch in self.loader.epoch(number, images):
+                progress = (epoch + step / steps) / phase.epochs
+                start, stop = phase.schedule
+                set_lr(phase.optimizers.values(), self.run.optimizer.factor(start + (stop - start) * progress))
+                losses = self._step(one.step, batch, f"{phase.name}/{one.kind}")
+                for task, loss in losses.items():
+                    sums[task] = sums[task] + loss.detach() if task in sums else loss.detach().clone()
+                    counts[task] = counts.get(task, 0) + 1
+                flops = self.flops_of[f"{phase.name}/{one.kind}"]
+                spent["images"] += len(batch)
+                spent["updates"] += one.updates
+                spent["training_flops"] += flops
+                self.images += len(batch)
+                self.updates += one.updates
+                self.training_flops += flops
+                step += 1
+        means = {task: float(value) / counts[task] for task, value in sums.items()}
+        logged = phase.end_epoch(epoch, means)
+        val = self.validate() if phase.deployable else None
+        lr = max((group["lr"] for one in phase.optimizers.values() for group in one.param_groups), default=0.0)
+        self.curve.append(
+            Point(
+                epoch=number,
+                phase=phase.name,
+                selectable=phase.selectable,
+                images=self.images,
+                updates=self.updates,
+                training_flops=self.training_flops,
+                lr=lr,
+                train_loss=means,
+                val=val,
+                logged=logged,
+            )
+        )
+        if phase.selectable and val is not None:
+            self._keep_best(val, number)
+
+    def _step(self, step: Any, batch: Batch, kind: str) -> dict[str, Tensor]:
+        if kind in self.flops_of:
+            return step(batch)
+        losses: dict[str, Tensor] = {}
+        self.flops_of[kind] = count_flops(lambda: losses.update(step(batch)))
+        return losses
+
+    def _part(self, part: tuple[float, float]) -> Tensor:
+        return fixed_part(self.spec.seed, self.run.images_per_epoch, *part)
+
+    def _seed(self, *name: object) -> None:
+        torch.manual_seed(derive_seed("trial", self.spec.seed, *name))
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """The context of forward passes in the trial's precision."""
+        if self.spec.precision == "bf16":
+            return torch.autocast(self.device.type, dtype=torch.bfloat16)
+        return nullcontext()
+
+    def training_images(self, count: int, batch_size: int) -> Iterator[Batch]:
+        """The first `count` images of a fixed random order of train, unaugmented."""
+        order = torch.randperm(self.run.images_per_epoch, generator=self.run.fixed_generator("training images"))
+        return self.loader.plain(order[: min(count, len(order))], batch_size)
+
+    # -- selection --------------------------------------------------------------------------------------------------
+
+    def validate(self) -> Evaluation:
+        """The deployed network, as it is now, on val."""
+        return self.evaluate("val")
+
+    def evaluate(self, split_name: str) -> Evaluation:
+        """The deployed network on a split."""
+        split = self.data.splits[split_name]
+        scored = predictions(self.network.deploy(), split, self.device, self.evaluation_batch(), self.autocast)
+        metrics, _ = score(self.tasks, scored)
+        return self.referee.evaluation(metrics, self.referee.constant_metrics(split))
+
+    def evaluation_batch(self) -> int:
+        """Images in an evaluation batch."""
+        return max(16, self.spec.settings.batch_size)
+
+    def _keep_best(self, val: Evaluation, epoch: int) -> None:
+        """Keep the weights of every independent part of the network whose mean skill is the best so far."""
+        state, owners = self.network.state_dict(), self.network.owners()
+        for tasks in self.network.parts():
+            name = "+".join(tasks)
+            skills = [val.skill[task] for task in tasks if task in val.skill]
+            value = sum(skills) / len(skills) if skills else -1.0
+            value = value if math.isfinite(value) else -1.0
+            if name in self.best and value <= self.best[name][0]:
+                continue
+            self.best[name] = (value, epoch)
+            # Buffers have no owner; they are recomputed for the selected weights, so any part's will do.
+            kept = {key: one for key, one in state.items() if key not in owners or owners[key] & set(tasks)}
+            _save_atomically(kept, self._best_file(name))
+
+    def _best_file(self, part: str) -> Path:
+        return self.folder / f"best-{derive_seed(part, self.best[part][1])}.pt"
+
+    def load_best(self) -> None:
+        """Put the selected weights in place and recompute BatchNorm's statistics for them.
+
+        Raises:
+            UserError: no epoch of the method's final structure was validated.
+        """
+        if not self.best:
+            raise UserError(
+                f"{self.spec.title}: no epoch could be selected. Give the method more epochs (it had "
+                f"{self.spec.settings.epochs})."
+            )
+        state = self.network.state_dict()
+        for part in self.best:
+            state.update(torch.load(self._best_file(part), map_location=self.device, weights_only=True))
+        self.network.load_state_dict(state)
+        self.recompute_statistics()
+
+    def recompute_statistics(self) -> None:
+        """Precise BatchNorm statistics of the deployed network, from training images."""
+        deployed = self.network.deploy()
+        batch_size = max(16, self.spec.settings.batch_size)
+        count = min(self.spec.settings.bn_images, self.run.images_per_epoch)
+
+        def run(batch: Any) -> None:
+            with self.autocast():
+                deployed(batch.image, None, batch.rows)
+
+        # A last batch of one image would give statistics of nothing.
+        batches = (batch for batch in self.training_images(count, batch_size) if len(batch) > 1)
+        if count > 1:
+            recompute(deployed, run, batches)  # type: ignore[arg-type]
+
+    # -- checkpoints ------------------------------------------------------------------------------------------------
+
+    def _save(self, phase: int, epoch: int, begun: bool) -> None:
+        current = self.phases[phase] if begun else None
+        state = {
+            "phase": phase,
+            "epoch": epoch,
+            "begun": begun,
+            "structure": self.network.structure(),
+            "network": self.network.state_dict(),
+            "strategy": self.strategy.state_dict(),
+            "optimizers": {} if current is None else {k: v.state_dict() for k, v in current.optimizers.items()},
+            "phase_state": {} if current is None else current.state(),
+            "curve": [point.model_dump() for point in self.curve],
+            "counted": (self.images, self.updates, self.training_flops, self.by_phase, self.flops_of),
+            "best": self.best,
+            "seconds": self.seconds,
+        }
+        _save_atomically(state, self.folder / "checkpoint.pt")
+        kept = {self._best_file(part).name for part in self.best}
+        for file in self.folder.glob("best-*.pt"):
+            if file.name not in kept:
+                file.unlink()
+
+    def _resume(self) -> dict[str, Any]:
+        path = self.folder / "checkpoint.pt"
+        if not path.is_file():
+            return {"phase": 0, "epoch": 0, "begun": False}
+        # The file was written by this program on this machine; it holds plain values beside tensors.
+        state = torch.load(path, map_location=self.device, weights_only=False)
+        self.network.restore_structure(state["structure"])
+        self.network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network.load_state_dict(state["network"])
+        self.strategy.load_state_dict(state["strategy"])
+        self.curve = [Point.model_validate(point) for point in state["curve"]]
+        self.images, self.updates, self.training_flops, self.by_phase, self.flops_of = state["counted"]
+        self.best, self.seconds = state["best"], state["seconds"]
+        self.run.epoch = len(self.curve)
+        if state["begun"]:
+            phase = self.phases[state["phase"]]
+            phase.restore(state["phase_state"])
+            phase.prepare()
+            for name, optimizer in phase.optimizers.items():
+                optimizer.load_state_dict(state["optimizers"][name])
+        return state
+
+    def finish(self, results: Path, keep: bool = False) -> Path:
+        """Evaluate the selected network and write the record; returns its path.
+
+        Args:
+            results: the folder of records.
+            keep: keep the checkpoints of training, not only the selected network.
+        """
+        from mtlbench.result import build_record
+
+        self.load_best()
+        path = results / self.spec.data.name / self.spec.file_name()
+        selected = {"structure": self.network.structure(), "network": self.network.state_dict()}
+        _save_atomically(selected, self.folder / "selected.pt")
+        write_text(self.folder / "spec.json", self.spec.model_dump_json(indent=1))
+        write(path, build_record(self))
+        if not keep:
+            for file in (*self.folder.glob("best-*.pt"), self.folder / "checkpoint.pt"):
+                file.unlink(missing_ok=True)
+        return path
+
+
+def build_network(spec: TrialSpec, method: Method, dataset: Dataset) -> Architecture:
+    """The trial's network with its initial weights, on the CPU.
+
+    Raises:
+        UserError: fewer epochs than the method makes sense with.
+    """
+    cls = method.architecture.cls
+    if spec.settings.epochs < cls.minimum_epochs:
+        raise UserError(
+            f"{method.name} makes sense with {cls.minimum_epochs} epochs or more, and {spec.settings.epochs} were asked for."
+        )
+    blueprint = Blueprint(
+        tasks=dataset.tasks,
+        image_size=dataset.image_size,
+        backbone=spec.settings.backbone_spec(),
+        head=spec.settings.head_spec(),
+        mean=dataset.mean,
+        std=dataset.std,
+        seed=spec.seed,
+    )
+    return cls(blueprint, method.architecture_hypers)
+
+
+def run_trial(spec: TrialSpec, work: Path, results: Path, watch: Any = None, keep: bool = False) -> Path:
+    """Run a trial to its record in this process.
+
+    Args:
+        watch: called with a `Progress` after every epoch.
+    """
+    trial = Trial(spec, work)
+    for progress in trial.epochs():
+        if watch is not None:
+            watch(progress)
+    return trial.finish(results, keep)
+
+
+def forget(spec: TrialSpec, work: Path) -> None:
+    """Remove a trial's working folder."""
+    shutil.rmtree(work / spec.id, ignore_errors=True)
+
+
+def _save_atomically(value: Any, path: Path) -> None:
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    try:
+        torch.save(value, temporary)
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise UserError(f"The checkpoint {path} could not be written: {error}. Free some space and run again.") from None
