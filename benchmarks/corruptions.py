@@ -9,6 +9,7 @@ import argparse
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 
 import torch
 
@@ -33,7 +34,7 @@ def ours(images: torch.Tensor, name: str, repeat: int) -> float:
     total = 0.0
     for severity in SEVERITIES:
         corrupt(images, name, severity, keys=keys)  # tables and textures are made once
-        total += _milliseconds(lambda s=severity: corrupt(images, name, s, keys=keys), images.device.type, repeat)
+        total += _milliseconds(partial(corrupt, images, name, severity, keys=keys), images.device.type, repeat)
     return total / len(SEVERITIES) / len(images)
 
 
@@ -48,7 +49,7 @@ def reference(image: torch.Tensor, name: str) -> float | None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             times = [
-                _milliseconds(lambda s=s: imagecorruptions.corrupt(array, severity=s, corruption_name=name), "cpu", 1)
+                _milliseconds(partial(imagecorruptions.corrupt, array, severity=s, corruption_name=name), "cpu", 1)
                 for s in SEVERITIES
             ]
     except Exception:

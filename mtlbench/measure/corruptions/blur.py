@@ -1,6 +1,6 @@
 """Blur of the lens and of motion: defocus, glass, motion, zoom, Gaussian.
 
-Every function takes uint8 [N, C, H, W], a severity 1 … 5 and the images' random numbers, and returns uint8 of the same shape.
+Every function takes uint8 [N, C, H, W], a severity 1 … 5 and the images' random numbers, and returns uint8 [N, C, H, W].
 """
 
 import math
@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mtlbench.measure.corruptions.draws import Draws
+from mtlbench.measure.corruptions.draws import Draws, look_up
 from mtlbench.measure.corruptions.filters import (
     correlate_symmetric,
     correlate_taps,
@@ -61,7 +61,8 @@ def motion_blur(images: Tensor, severity: int, draws: Draws) -> Tensor:
     radius, sigma = MOTION_RADIUS_SIGMA[severity - 1]
     x = images.float()
     blurred = [
-        correlate_taps(image, motion_taps(radius, sigma, angle)) for image, angle in zip(x, draws.scalar(-45, 45))
+        correlate_taps(image, motion_taps(radius, sigma, angle))
+        for image, angle in zip(x, draws.scalar(-45, 45), strict=True)
     ]
     return to_uint8(torch.stack(blurred))
 
@@ -129,24 +130,25 @@ def glass_sources(draws: Draws, height: int, width: int, shift: int) -> Tensor:
     """Which pixel ends up where after one round of scattering: int64 [N, H · W].
 
     The reference walks from the bottom right to the top left and copies to each pixel a random neighbour (rows and columns
-    -shift … shift - 1 away). A neighbour that comes later still holds its own value; one that came earlier holds what was copied to
-    it. Following such a chain is following pointers, and pointers of all pixels can be followed at once, twice as far in
-    every round. Chains die out fast (a neighbour came earlier with a chance of at most 0.42), so 32 steps are plenty.
+    -shift … shift - 1 away). A neighbour that comes later still holds its own value; one that came earlier holds what was
+    copied to it. Following such a chain is following pointers, and pointers of all pixels can be followed at once, twice
+    as far in every round. Chains die out fast (a neighbour came earlier with a chance of at most 0.42), so 32 steps are
+    plenty.
     """
-    size = height * width
+    size, count = height * width, len(draws)
     drawn = draws.bits(2 * size).to(torch.int32).mul_(2 * shift).bitwise_right_shift_(16)
     offset = drawn[:, :size].mul(width).add_(drawn[:, size:]).view(-1, height, width)
+    inside = (slice(None), slice(shift + 1, height - shift + 1), slice(shift + 1, width - shift + 1))
 
-    # Nodes 0 … size-1 are the pixels after the walk, nodes size … 2·size-1 before it; the latter point to themselves.
-    own = torch.arange(2 * size, device=draws.device)
-    pointer = own.repeat(len(offset), 1)
-    after = pointer[:, :size]
+    # Each image has `size` nodes for the pixels after the walk, then `size` for those before it, which point to themselves.
+    nodes = torch.arange(2 * size * count, dtype=torch.int32, device=draws.device)
+    pointer = nodes.view(count, 2, size)
+    before = pointer[:, 1].clone()
+    after = pointer[:, 0]
     after += size
-    inner = after.view(-1, height, width)[:, shift + 1 : height - shift + 1, shift + 1 : width - shift + 1]
-    offset = offset[:, shift + 1 : height - shift + 1, shift + 1 : width - shift + 1]
-    inner += offset
+    after.view(-1, height, width)[inside] += offset[inside]
     if shift > 1:  # with a shift of 1 no neighbour came earlier
-        inner -= (offset > 0).mul(size)
+        after.view(-1, height, width)[inside] -= offset[inside].clamp_(0, 1).mul_(size)
         for _ in range(5):
-            pointer[:, :size] = pointer.gather(1, after)
-    return after - size
+            after.copy_(look_up(nodes, after))
+    return (after - before[:, :1]).long()

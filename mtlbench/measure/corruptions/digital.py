@@ -1,6 +1,6 @@
 """Corruptions of processing: contrast, elastic transform, pixelation, JPEG, saturation.
 
-Every function takes uint8 [N, C, H, W], a severity 1 … 5 and the images' random numbers, and returns uint8 of the same shape.
+Every function takes uint8 [N, C, H, W], a severity 1 … 5 and the images' random numbers, and returns uint8 [N, C, H, W].
 """
 
 import io
@@ -81,7 +81,7 @@ def _groups(side: int, size: int, device: torch.device) -> tuple[Tensor, Tensor,
 
 @lru_cache(maxsize=64)
 def _repeats(side: int, size: int, device: torch.device) -> Tensor:
-    """Which small pixel each large pixel shows. Summed step by step: where centres meet borders, Pillow's rounding decides."""
+    """Which small pixel each large pixel shows. Summed step by step: where centres meet borders, Pillow rounds so."""
     steps = np.full(side, size / side)
     steps[0] /= 2
     return torch.from_numpy(np.cumsum(steps).astype(int)).to(device)
@@ -97,7 +97,8 @@ def _through_jpeg(image: Tensor, quality: int) -> Tensor:
     try:
         from torchvision.io import decode_jpeg, encode_jpeg
 
-        return decode_jpeg(encode_jpeg(image, quality=quality))
+        decoded: Tensor = decode_jpeg(encode_jpeg(image, quality=quality))
+        return decoded
     except (ImportError, RuntimeError):  # torchvision may come without its image extension
         from PIL import Image
 
@@ -106,8 +107,8 @@ def _through_jpeg(image: Tensor, quality: int) -> Tensor:
         Image.fromarray(channels_last.squeeze(-1) if len(image) == 1 else channels_last).save(
             buffer, "JPEG", quality=quality
         )
-        decoded = np.atleast_3d(np.array(Image.open(buffer)))
-        return torch.from_numpy(decoded).permute(2, 0, 1).contiguous()
+        pixels = np.atleast_3d(np.array(Image.open(buffer)))
+        return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
 
 
 def saturate(images: Tensor, severity: int, draws: Draws) -> Tensor:

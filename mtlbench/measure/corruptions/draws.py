@@ -34,7 +34,8 @@ def _weyl(words: int, device: torch.device) -> Tensor:
 def _normal_quantiles(device: torch.device) -> Tensor:
     """The standard normal's quantiles at the middles of 65,536 equal slices; the largest is 4.3."""
     middles = (torch.arange(65536, dtype=torch.float64) + 0.5) / 65536
-    return torch.special.ndtri(middles).to(torch.float32).to(device)
+    quantiles: Tensor = torch.special.ndtri(middles)
+    return quantiles.to(torch.float32).to(device)
 
 
 def image_digests(seed: int, dataset: str, corruption: str, severity: int, keys: Iterable[int | str]) -> list[bytes]:
@@ -70,7 +71,7 @@ class Draws:
         """Uniform random 16-bit numbers, int16 [N, count] over the whole range of int16."""
         words = (count + 1) // 2
         first, second = torch.tensor(self._keys, dtype=torch.int32).to(self.device)[..., None]
-        hashed = _weyl(words, self.device) + (first + _signed(self._words_drawn * _WEYL))
+        hashed: Tensor = _weyl(words, self.device) + (first + _signed(self._words_drawn * _WEYL))
         shifted = torch.empty_like(hashed)
         for number, (shift, factor) in enumerate(_ROUNDS):
             _xor_shift(hashed, shift, shifted)

@@ -55,9 +55,7 @@ def gaussian_weights(sigma: float, truncate: float) -> tuple[float, ...]:
     return tuple(w / total for w in weights)
 
 
-def gaussian(
-    x: Tensor, sigma: float | tuple[float, float], mode: PadMode = "replicate", truncate: float = 4.0
-) -> Tensor:
+def gaussian(x: Tensor, sigma: float | tuple[float, float], mode: PadMode = "replicate", truncate: float = 4.0) -> Tensor:
     """Gaussian blur of float [..., H, W]; `sigma` for both axes or (rows, columns)."""
     rows, columns = sigma if isinstance(sigma, tuple) else (sigma, sigma)
     x = _correlate(x, gaussian_weights(rows, truncate), x.ndim - 2, mode)
@@ -121,8 +119,8 @@ def correlate_taps(x: Tensor, taps: Iterable[Tap]) -> Tensor:
     """The weighted sum of shifted copies of float [..., H, W], at replicated borders."""
     taps = list(taps)
     height, width = x.shape[-2:]
-    up, down = max(0, -min(t[0] for t in taps)), max(0, max(t[0] for t in taps))
-    left, right = max(0, -min(t[1] for t in taps)), max(0, max(t[1] for t in taps))
+    up, down = -min(0, *(t[0] for t in taps)), max(0, *(t[0] for t in taps))
+    left, right = -min(0, *(t[1] for t in taps)), max(0, *(t[1] for t in taps))
     padded = pad(pad(x, up, down, x.ndim - 2, "replicate"), left, right, x.ndim - 1, "replicate")
     out = torch.zeros_like(x)
     for row, column, weight in taps:

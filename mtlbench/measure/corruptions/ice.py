@@ -4,6 +4,7 @@ The original lays photographs of frosted windows over the image. Those are not o
 crystals with feathers inside, over clouds. Their mean levels, their contrast and their bluish tint follow the photographs'.
 """
 
+import math
 from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
@@ -18,7 +19,7 @@ from mtlbench.measure.corruptions.draws import Draws, image_digests
 Textures = tuple[Tensor, ...]
 """Each uint8 [3, H, W]."""
 
-_SIDES = (512, 768)
+_SIDES = (400, 600)
 _LEVEL_CONTRAST = ((114.0, 43.0), (130.0, 18.0), (158.0, 29.0), (205.0, 22.0), (205.0, 22.0))
 """Mean and standard deviation of each texture's grey levels."""
 _TINT = ((-14.0, 2.0, 12.0), (-50.0, 18.0, 32.0), (-14.0, 2.0, 12.0), (-6.0, -1.0, 7.0), (-6.0, -1.0, 7.0))
@@ -45,7 +46,11 @@ def load_textures(folder: str, device: torch.device) -> Textures:
     files = texture_files(folder)
     images = (Image.open(file).convert("RGB") for file in files)
     return tuple(
-        torch.frombuffer(bytearray(i.tobytes()), dtype=torch.uint8).view(i.height, i.width, 3).permute(2, 0, 1).contiguous().to(device)
+        torch.frombuffer(bytearray(i.tobytes()), dtype=torch.uint8)
+        .view(i.height, i.width, 3)
+        .permute(2, 0, 1)
+        .contiguous()
+        .to(device)
         for i in images
     )
 
@@ -73,7 +78,7 @@ def crops(textures: Textures, images: Tensor, draws: Draws) -> Tensor:
     height, width = images.shape[-2:]
     which, above, beside = draws.scalar(0, len(textures)), draws.scalar(0, 1), draws.scalar(0, 1)
     cut = []
-    for i, v, h in zip(which, above, beside):
+    for i, v, h in zip(which, above, beside, strict=True):
         texture = _enlarged(textures[int(i)], height, width)
         top, left = int(v * (texture.shape[1] - height)), int(h * (texture.shape[2] - width))
         cut.append(texture[:, top : top + height, left : left + width])
@@ -96,44 +101,46 @@ def _enlarged(texture: Tensor, height: int, width: int) -> Tensor:
         if len(_enlarged_cache) >= 16:
             _enlarged_cache.clear()
         # The original texture is kept beside the result, so that its address is not given to another.
-        _enlarged_cache[key] = (larger.clamp_(0, 255).to(torch.uint8), texture)
+        _enlarged_cache[key] = (larger.round_().clamp_(0, 255).to(torch.uint8), texture)
     return _enlarged_cache[key][0]
 
 
 def _generate(number: int) -> Tensor:
-    """One texture, uint8 [3, H, W]: clouds, crystals (cells around random points) and feathers along a direction of each crystal."""
+    """One texture, uint8 [3, H, W]: crystals (cells around random points), each feathered along its own direction."""
     height, width = _SIDES
-    cpu = torch.device("cpu")
-    draws = Draws(image_digests(0, "ice", "frost", 0, [number]), cpu)
-    clouds = _clouds(draws, height, width)
-    rows, columns = torch.meshgrid(torch.arange(height) * 1.0, torch.arange(width) * 1.0, indexing="ij")
-    # Bent coordinates make crystals with curved borders.
-    bend = [30 * _clouds(draws, height, width) for _ in range(2)]
-    rows, columns = rows + bend[0], columns + bend[1]
+    draws = Draws(image_digests(0, "ice", "frost", 0, [number]), torch.device("cpu"))
+    clouds, rough, grain = _clouds(draws, 6), _clouds(draws, 6), draws.normal(height, width)[0]
+    # Slightly bent coordinates make crystals with curved borders and feathers.
+    rows = torch.arange(height)[:, None] + 14 * _clouds(draws, 3)
+    columns = torch.arange(width) + 14 * _clouds(draws, 3)
 
-    cells = 60 + 20 * number
-    seeds = draws.uniform(3, cells)[0].mul_(0.5).add_(0.5)
-    seed_rows, seed_columns, angle = seeds[0] * height, seeds[1] * width, seeds[2] * 2 * torch.pi
-    distance = (rows[..., None] - seed_rows).square_().add_((columns[..., None] - seed_columns).square_())
-    nearest = distance.topk(2, dim=-1, largest=False)
-    border = nearest.values.sqrt_().diff(dim=-1)[..., 0]
-    own = nearest.indices[..., 0]
-    cosine, sine = angle.cos()[own], angle.sin()[own]
-    along = cosine * (columns - seed_columns[own]) + sine * (rows - seed_rows[own])
-    across = cosine * (rows - seed_rows[own]) - sine * (columns - seed_columns[own])
-    # Barbs leave the stem at 60° on both sides.
-    barbs = torch.sin((along + 0.58 * across.abs()) * 0.9 + 2 * clouds).mul(torch.exp(-across.abs() / 40))
-    grain = draws.normal(height, width)[0]
-    ice = 0.9 * clouds + 0.7 * torch.exp(-border / 3) + 0.45 * barbs + 0.5 * torch.exp(-across.abs() / 2.5) + 0.3 * grain
+    crystals = 24 + 10 * number
+    points = draws.uniform(3, crystals)[0].mul_(0.5).add_(0.5)
+    nearest, second = torch.full((2, height, width), torch.inf).unbind()
+    stem, along = torch.zeros(2, height, width).unbind()
+    for row, column, turn in points.T.tolist():
+        down, right = rows - row * height, columns - column * width
+        distance = (down.square() + right.square()).sqrt_()
+        own = distance < nearest
+        second = torch.minimum(second, torch.maximum(nearest, distance))
+        nearest = torch.minimum(nearest, distance)
+        cosine, sine = math.cos(math.tau * turn), math.sin(math.tau * turn)
+        along = torch.where(own, right * cosine + down * sine, along)
+        stem = torch.where(own, (down * cosine - right * sine).abs_(), stem)
+    # Stems stand 18 pixels apart, and barbs leave them at about 60°.
+    stem = (stem.remainder(18) - 9).abs_().sub_(9).abs_()
+    barbs = torch.sin((along + 0.6 * stem) * 1.1 + 1.5 * rough)
+    border = torch.exp((nearest - second) / 2.5)
+    ice = 0.8 * clouds + 1.3 * border + torch.exp(-stem / 2) + 0.6 * barbs + 0.5 * rough + 0.3 * grain
     level, contrast = _LEVEL_CONTRAST[number]
     ice = (ice - ice.mean()) / ice.std() * contrast + level
     return (ice + torch.tensor(_TINT[number])[:, None, None]).clamp_(0, 255).to(torch.uint8)
 
 
-def _clouds(draws: Draws, height: int, width: int) -> Tensor:
-    """Noise whose octaves halve in size and nearly in strength, [H, W], mean about 0, standard deviation about 1."""
-    total = torch.zeros(1, 1, height, width)
-    for octave in range(6):
+def _clouds(draws: Draws, octaves: int) -> Tensor:
+    """Noise whose octaves halve in size and nearly in strength: float [H, W], mean 0, standard deviation 1."""
+    total = torch.zeros(1, 1, *_SIDES)
+    for octave in range(octaves):
         coarse = draws.normal(1, 4 * 2**octave, 6 * 2**octave)
-        total += F.interpolate(coarse, size=(height, width), mode="bicubic", align_corners=False) * 0.65**octave
+        total += F.interpolate(coarse, size=_SIDES, mode="bicubic", align_corners=False) * 0.65**octave
     return ((total - total.mean()) / total.std())[0, 0]

@@ -1,6 +1,6 @@
 """Noise of the sensor: Gaussian, shot (Poisson), impulse (salt and pepper), speckle (multiplicative).
 
-Every function takes uint8 [N, C, H, W], a severity 1 … 5 and the images' random numbers, and returns uint8 of the same shape.
+Every function takes uint8 [N, C, H, W], a severity 1 … 5 and the images' random numbers, and returns uint8 [N, C, H, W].
 """
 
 from functools import lru_cache

@@ -52,9 +52,8 @@ def contact_sheet(
         top = _MARGIN_TOP + row * (height + _GAP)
         draw.text((8, top + height // 2 - 6), label(name, own_textures=textures is not None), fill="black")
         for column, cell in enumerate(cells[row]):
-            if shrink < 1:
-                cell = F.interpolate(cell.float(), size=(height, width), mode="area").round_().byte()
-            pixels = cell[0].expand(3, -1, -1).permute(1, 2, 0).contiguous().cpu().numpy()
+            shown = F.interpolate(cell.float(), size=(height, width), mode="area").round_().byte()
+            pixels = shown[0].expand(3, -1, -1).permute(1, 2, 0).contiguous().cpu().numpy()
             sheet.paste(Image.fromarray(pixels), (_MARGIN_LEFT + column * (width + _GAP), top))
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     sheet.save(path)

@@ -1,6 +1,7 @@
 """Spatter (an extra corruption): drops of water, or of mud, on the lens."""
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from mtlbench.measure.corruptions.draws import Draws
@@ -13,11 +14,17 @@ SPATTER = (
     (0.65, 0.3, 1, 0.65, 1.5, True),
     (0.67, 0.4, 1, 0.65, 1.5, True),
 )
-"""Mean and σ of the noise, the σ it is smoothed with, the threshold above which there is liquid, its strength (water) or the σ
-of its rim (mud), and whether it is mud."""
+"""Mean and σ of the noise, the σ it is smoothed with, the threshold above which there is liquid, its strength (water) or
+the σ of its rim (mud), and whether it is mud."""
 WATER = (175.0, 238.0, 238.0)
 MUD = (63.0, 42.0, 20.0)
 _EMBOSS = ((-1, -1, -2.0), (-1, 0, -1.0), (0, -1, -1.0), (0, 0, 1.0), (0, 1, 1.0), (1, 0, 1.0), (1, 1, 2.0))
+_SMOOTH_DOWN = ((-1, 0, 1.0), (0, 0, 2.0), (1, 0, 1.0))
+_SMOOTH_ACROSS = ((0, -1, 1.0), (0, 0, 2.0), (0, 1, 1.0))
+_SLOPE_DOWN = ((-1, 0, 1.0), (1, 0, -1.0))
+_SLOPE_ACROSS = ((0, -1, 1.0), (0, 1, -1.0))
+_TAN_22, _TAN_67 = 0.41421, 2.41421
+_STEEP = 150
 _FAR = 20
 """Pixels beyond which the distance to a drop's border counts no more."""
 
@@ -50,10 +57,33 @@ def _bevel(drops: Tensor) -> Tensor:
 
 
 def _borders(drops: Tensor) -> Tensor:
-    """The outermost pixels of the drops, as bool. (The reference runs Canny's detector, which finds the same contours up to a pixel.)"""
-    wet = (drops > 0).float()
-    surrounded = box(wet, 1, "replicate") > 0.999
-    return (wet > 0) & ~surrounded
+    """The contours of the drops as bool: where the gradient is steep and a maximum along its own direction (Canny's rule).
+
+    Of equal neighbours the left and the upper one count. Hysteresis is left out: contours of drops are steep everywhere.
+    """
+    smoothed_down, smoothed_across = (
+        correlate_taps(drops, _SMOOTH_DOWN),
+        correlate_taps(drops, _SMOOTH_ACROSS),
+    )
+    across = correlate_taps(smoothed_down, _SLOPE_ACROSS)
+    down = correlate_taps(smoothed_across, _SLOPE_DOWN)
+    steepness = across.abs() + down.abs()
+    around = F.pad(steepness, (1, 1, 1, 1))
+    height, width = drops.shape[-2:]
+
+    def at(row: int, column: int) -> Tensor:
+        return around[..., 1 + row : 1 + row + height, 1 + column : 1 + column + width]
+
+    horizontal = down.abs() < _TAN_22 * across.abs()
+    vertical = down.abs() > _TAN_67 * across.abs()
+    falling = across * down >= 0
+    peak_horizontal = (steepness > at(0, -1)) & (steepness >= at(0, 1))
+    peak_vertical = (steepness > at(-1, 0)) & (steepness >= at(1, 0))
+    peak_falling = (steepness > at(-1, -1)) & (steepness > at(1, 1))
+    peak_rising = (steepness > at(-1, 1)) & (steepness > at(1, -1))
+    peak_diagonal = torch.where(falling, peak_falling, peak_rising)
+    peak = torch.where(horizontal, peak_horizontal, torch.where(vertical, peak_vertical, peak_diagonal))
+    return peak & (steepness > _STEEP)
 
 
 def _distance_to(marked: Tensor) -> Tensor:

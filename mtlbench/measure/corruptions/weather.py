@@ -1,6 +1,6 @@
 """Weather and light: snow, frost, fog, brightness.
 
-Every function takes uint8 [N, C, H, W], a severity 1 … 5 and the images' random numbers, and returns uint8 of the same shape.
+Every function takes uint8 [N, C, H, W], a severity 1 … 5 and the images' random numbers, and returns uint8 [N, C, H, W].
 """
 
 import torch
@@ -39,10 +39,12 @@ def snow(images: Tensor, severity: int, draws: Draws) -> Tensor:
     height, width = images.shape[-2:]
     # Only the flakes that the enlargement shows are drawn.
     seeds = draws.normal(1, middle(height, size)[1], middle(width, size)[1]).mul_(sigma).add_(mean)
-    flakes = F.interpolate(seeds, size=(middle(height, size)[2], middle(width, size)[2]), mode="bilinear", align_corners=True)
+    flakes = F.interpolate(
+        seeds, size=(middle(height, size)[2], middle(width, size)[2]), mode="bilinear", align_corners=True
+    )
     flakes = F.threshold(flakes, threshold, 0.0).clamp_(0, 1)
     angles = draws.scalar(-135, -45)
-    layer = torch.stack([correlate_taps(f, motion_taps(radius, streak, a)) for f, a in zip(flakes, angles)])
+    layer = torch.stack([correlate_taps(f, motion_taps(radius, streak, a)) for f, a in zip(flakes, angles, strict=True)])
     layer = layer[..., :height, :width].mul(255).round_()
 
     x = images.float()
@@ -74,9 +76,13 @@ def plasma(draws: Draws, side: int, decay: float) -> Tensor:
     `side` is a power of two. Each round halves the spacing of the grid and divides the noise's amplitude by decay².
     """
     corners = torch.zeros(len(draws), 1, 1, device=draws.device)
+    noises = draws.uniform(side * side - 1)  # drawn together: the first rounds are too small to draw for
+    used = 0
     amplitude = 100.0
     while (cells := corners.shape[-1]) < side:
-        noise = draws.uniform(3, cells, cells).mul_(amplitude**2).unbind(1)
+        values = 3 * cells * cells
+        noise = noises[:, used : used + values].view(-1, 3, cells, cells).mul(amplitude**2).unbind(1)
+        used += values
         below_sum = corners + corners.roll(-1, 1)
         across_sum = corners + corners.roll(-1, 2)
         centres = (below_sum + below_sum.roll(-1, 2)).mul_(0.25).add_(noise[0])
