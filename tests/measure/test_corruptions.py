@@ -97,6 +97,20 @@ def test_layout_in_memory_does_not_matter(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", CORRUPTIONS)
+def test_threads_and_default_dtype_do_not_matter(name: str) -> None:
+    images = random_images(2, height=130, width=200)
+    base = corrupt(images, name, 5, keys=[1, 2])
+    threads, dtype = torch.get_num_threads(), torch.get_default_dtype()
+    try:
+        torch.set_num_threads(3)
+        torch.set_default_dtype(torch.float64)
+        assert torch.equal(base, corrupt(images, name, 5, keys=[1, 2]))
+    finally:
+        torch.set_num_threads(threads)
+        torch.set_default_dtype(dtype)
+
+
+@pytest.mark.parametrize("name", CORRUPTIONS)
 def test_input_is_left_alone_and_calls_repeat(name: str) -> None:
     images = random_images(2)
     before = images.clone()

@@ -25,8 +25,8 @@ def contrast(images: Tensor, severity: int, draws: Draws) -> Tensor:
     """Distances from each channel's mean, shrunk. The mean is of integers, so it is exact on every device."""
     factor = CONTRAST[severity - 1]
     pixels = images.shape[-2] * images.shape[-1]
-    mean = images.sum((-2, -1), keepdim=True, dtype=torch.int64).double() / pixels
-    return to_uint8((images * factor).add_((mean * (1 - factor)).float()))
+    mean = images.sum((-2, -1), keepdim=True, dtype=torch.int64).float() / pixels
+    return to_uint8(images.float().mul_(factor).add_(mean * (1 - factor)))
 
 
 def elastic_transform(images: Tensor, severity: int, draws: Draws) -> Tensor:

@@ -116,8 +116,8 @@ def _generate(number: int) -> Tensor:
 
     crystals = 24 + 10 * number
     points = draws.uniform(3, crystals)[0].mul_(0.5).add_(0.5)
-    nearest, second = torch.full((2, height, width), torch.inf).unbind()
-    stem, along = torch.zeros(2, height, width).unbind()
+    nearest, second = torch.full((2, height, width), torch.inf, dtype=torch.float32).unbind()
+    stem, along = torch.zeros(2, height, width, dtype=torch.float32).unbind()
     for row, column, turn in points.T.tolist():
         down, right = rows - row * height, columns - column * width
         distance = (down.square() + right.square()).sqrt_()
@@ -134,12 +134,12 @@ def _generate(number: int) -> Tensor:
     ice = 0.8 * clouds + 1.3 * border + torch.exp(-stem / 2) + 0.6 * barbs + 0.5 * rough + 0.3 * grain
     level, contrast = _LEVEL_CONTRAST[number]
     ice = (ice - ice.mean()) / ice.std() * contrast + level
-    return (ice + torch.tensor(_TINT[number])[:, None, None]).clamp_(0, 255).to(torch.uint8)
+    return (ice + torch.tensor(_TINT[number], dtype=torch.float32)[:, None, None]).clamp_(0, 255).to(torch.uint8)
 
 
 def _clouds(draws: Draws, octaves: int) -> Tensor:
     """Noise whose octaves halve in size and nearly in strength: float [H, W], mean 0, standard deviation 1."""
-    total = torch.zeros(1, 1, *_SIDES)
+    total = torch.zeros(1, 1, *_SIDES, dtype=torch.float32)
     for octave in range(octaves):
         coarse = draws.normal(1, 4 * 2**octave, 6 * 2**octave)
         total += F.interpolate(coarse, size=_SIDES, mode="bicubic", align_corners=False) * 0.65**octave

@@ -35,9 +35,11 @@ def spatter(images: Tensor, severity: int, draws: Draws) -> Tensor:
     noise = draws.normal(1, *images.shape[-2:]).mul_(sigma).add_(mean)
     liquid = gaussian(noise, float(smooth))
     liquid = liquid * (liquid >= threshold)
-    colour = torch.tensor(MUD if mud else WATER, device=images.device)
+    colour = torch.tensor(MUD if mud else WATER, dtype=torch.float32, device=images.device)
     if images.shape[1] == 1:
-        colour = (colour * torch.tensor([0.2989, 0.587, 0.114], device=images.device)).sum(0, keepdim=True)
+        colour = (colour * torch.tensor([0.2989, 0.587, 0.114], dtype=torch.float32, device=images.device)).sum(
+            0, keepdim=True
+        )
     colour = colour[:, None, None]
     if mud:
         cover = gaussian((liquid > threshold).float(), strength)
@@ -88,7 +90,7 @@ def _borders(drops: Tensor) -> Tensor:
 
 def _distance_to(marked: Tensor) -> Tensor:
     """Euclidean distance to the nearest marked pixel, at most `_FAR`; exact, one axis after the other."""
-    squared = torch.full(marked.shape, float(_FAR**2), device=marked.device).masked_fill_(marked, 0)
+    squared = torch.full(marked.shape, float(_FAR**2), dtype=torch.float32, device=marked.device).masked_fill_(marked, 0)
     for dim in (-2, -1):
         nearest, size = squared.clone(), squared.shape[dim]
         for step in range(1, min(_FAR, size)):
@@ -104,5 +106,5 @@ def _equalised(levels: Tensor) -> Tensor:
     histogram = torch.stack([(levels == level).sum((1, 2, 3)) for level in range(_FAR + 1)], 1)
     cumulative = histogram.cumsum(1)
     first = torch.where(histogram > 0, cumulative, levels[0].numel()).amin(1, keepdim=True)
-    table = ((cumulative - first) * 255 / (levels[0].numel() - first).clamp(min=1)).clamp_(min=0).round_()
+    table = ((cumulative - first).float() * 255 / (levels[0].numel() - first).clamp(min=1)).clamp_(min=0).round_()
     return table.gather(1, levels.long().flatten(1)).view_as(levels)

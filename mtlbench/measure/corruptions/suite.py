@@ -71,7 +71,8 @@ def corrupt(
         UserError: anything above does not hold.
 
     Source:
-        Hendrycks & Dietterich, ICLR 2019; `docs/` and `registry` say what is kept and what is not.
+        Hendrycks & Dietterich, ICLR 2019, in the any-size form of `imagecorruptions` 1.1.2. Unlike there, grey images stay
+        grey, streaks longer than the image do not darken it, and ice is generated unless `textures` is given.
     """
     _check(images, name, severity)
     ids = keys.tolist() if isinstance(keys, Tensor) else list(keys)

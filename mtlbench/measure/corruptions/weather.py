@@ -57,7 +57,7 @@ def frost(images: Tensor, severity: int, draws: Draws, textures: Textures) -> Te
     """A crop of an ice texture laid over the image."""
     keep, strength = FROST_IMAGE_ICE[severity - 1]
     ice = crops(textures, images, draws)
-    return to_uint8(images * keep + ice * strength)
+    return to_uint8(images.float().mul_(keep).add_(ice, alpha=strength))
 
 
 def fog(images: Tensor, severity: int, draws: Draws) -> Tensor:
@@ -75,7 +75,7 @@ def plasma(draws: Draws, side: int, decay: float) -> Tensor:
 
     `side` is a power of two. Each round halves the spacing of the grid and divides the noise's amplitude by decay².
     """
-    corners = torch.zeros(len(draws), 1, 1, device=draws.device)
+    corners = torch.zeros(len(draws), 1, 1, dtype=torch.float32, device=draws.device)
     noises = draws.uniform(side * side - 1)  # drawn together: the first rounds are too small to draw for
     used = 0
     amplitude = 100.0
