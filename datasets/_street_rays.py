@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-
 from mtlbench.datasets._street_solids import Array, Kind, Solids, interval
 
 NEAR = 0.1
@@ -119,11 +118,12 @@ def _pairs(bounds: Array, width: int) -> tuple[Array, Array]:
     """Every (solid, flat pixel) with the pixel in the solid's window, ordered by solid."""
     wide = bounds[:, 3] - bounds[:, 2]
     count = (bounds[:, 1] - bounds[:, 0]) * wide
-    row = np.repeat(np.arange(len(bounds), dtype=np.int32), count)
+    row = np.repeat(np.arange(len(bounds)), count)
     start = np.cumsum(count) - count
-    within = np.arange(len(row), dtype=np.int32) - start.astype(np.int32)[row]
-    down, across = np.divmod(within, wide[row])
-    return row, (bounds[row, 0] + down) * width + bounds[row, 2] + across
+    within = np.arange(len(row), dtype=np.int32) - start.astype(np.int32).take(row)
+    wide = wide.take(row)
+    down = within // wide
+    return row, (bounds[:, 0].take(row) + down) * width + bounds[:, 2].take(row) + within - down * wide
 
 
 def cast(solids: Solids, camera: Camera) -> Hits:
@@ -139,9 +139,9 @@ def cast(solids: Solids, camera: Camera) -> Hits:
     found = []
     for kind in Kind:
         row, pixel = _pairs(np.where((solids.kind == kind)[:, None], bounds, 0), camera.width)
-        dx, dy, dz = rays[:, pixel]
-        c, s = cos[row], sin[row]
-        entry, leave = interval(kind, half[:, row], origin[:, row], (c * dx - s * dz, dy, s * dx + c * dz))
+        dx, dy, dz = rays.take(pixel, 1)  # `take` along an axis is several times faster than indexing
+        c, s = cos.take(row), sin.take(row)
+        entry, leave = interval(kind, half.take(row, 1), origin.take(row, 1), (c * dx - s * dz, dy, s * dx + c * dz))
         hit = np.flatnonzero((entry < leave) & (entry > NEAR) & (entry < FAR))
         found.append((row[hit], pixel[hit], entry[hit]))
     row, pixel, entry = (np.concatenate(part) for part in zip(*found, strict=True))
@@ -156,28 +156,28 @@ def _surface(solids: Solids, camera: Camera, rays: Array, depth: Array, solid: A
     depth = np.where(solid >= 0, depth, np.float32(np.inf))
     row = solid.astype(np.intp)  # -1 reads the last solid and is blanked at the end
     reach = np.where(solid >= 0, depth, np.float32(0))
-    cos, sin = (x.astype(np.float32)[row] for x in (np.cos(solids.yaw), np.sin(solids.yaw)))
+    cos, sin = (x.astype(np.float32).take(row) for x in (np.cos(solids.yaw), np.sin(solids.yaw)))
     centre, half = solids.centre.T.astype(np.float32), solids.half.T.astype(np.float32)
     point = camera.position.astype(np.float32)[:, None] + reach * rays
-    off = point - centre[:, row]
+    off = point - centre.take(row, 1)
     own = np.stack([cos * off[0] - sin * off[2], off[1], sin * off[0] + cos * off[2]])
     heading = np.stack([cos * rays[0] - sin * rays[2], rays[1], sin * rays[0] + cos * rays[2]])
-    inverse = (1 / half)[:, row]
+    inverse = (1 / half).take(row, 1)
     unit = own * inverse
     # A box is entered through the face, among the three that look at the camera, on whose plane the hit lies.
     face = np.argmax(-np.sign(heading) * unit, axis=0)
     kind = solids.kind[row]
     normal = unit * inverse  # the gradient of an ellipsoid
     side = (kind == Kind.CYLINDER) & (np.hypot(unit[0], unit[2]) >= np.abs(unit[1]))
-    normal[1, side] = 0
-    flat = np.flatnonzero((kind == Kind.BOX) | ((kind == Kind.CYLINDER) & ~side))
-    axis = np.where(kind[flat] == Kind.BOX, face[flat], 1)
-    normal[:, flat] = 0
-    normal[axis, flat] = -np.sign(heading[axis, flat])
+    normal[1] *= ~side
+    cap = (kind == Kind.CYLINDER) & ~side
+    flat = (kind == Kind.BOX) | cap
+    face[cap] = 1
+    for axis in range(3):
+        np.copyto(normal[axis], np.where(face == axis, -np.sign(heading[axis]), 0), where=flat)
     normal /= np.sqrt((normal * normal).sum(0))
     normal[0], normal[2] = cos * normal[0] + sin * normal[2], cos * normal[2] - sin * normal[0]
-    normal[:, solid < 0] = 0
-    face[flat] = axis
+    normal = np.where(solid < 0, np.float32(0), normal)
     return Hits(depth, solid, point, own, normal, face)
 
 
@@ -194,7 +194,7 @@ def shadow(solids: Solids, hits: Hits, towards: Array, reach: float = 60.0) -> A
     if not len(pixels):
         return dark
     # Start a little off the surface, so that it does not shade itself.
-    start = hits.point[:, pixels] + np.float32(0.01) * hits.normal[:, pixels]
+    start = hits.point.take(pixels, 1) + np.float32(0.01) * hits.normal.take(pixels, 1)
     # A light ray's points all meet the ground at one place: only those in a solid's outline there can be in its shadow.
     slope = towards[[0, 2]] / towards[1]
     across, along = (start[axis] - np.float32(k) * start[1] for axis, k in zip((0, 2), slope, strict=True))
@@ -216,9 +216,9 @@ def shadow(solids: Solids, hits: Hits, towards: Array, reach: float = 60.0) -> A
     for kind in Kind:
         part = np.flatnonzero(solids.kind[row] == kind)
         who, where = row[part], spot[part]
-        x, y, z = start[:, where] - centre[:, who]
-        c, s = cos[who], sin[who]
-        entry, leave = interval(kind, half[:, who], (c * x - s * z, y, s * x + c * z), light[:, who])
+        x, y, z = start.take(where, 1) - centre.take(who, 1)
+        c, s = cos.take(who), sin.take(who)
+        entry, leave = interval(kind, half.take(who, 1), (c * x - s * z, y, s * x + c * z), light.take(who, 1))
         caught[where[(entry < leave) & (leave > 0)]] = True
     dark[pixels[caught]] = True
     return dark

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-
 from mtlbench.datasets._street_layout import Street
 from mtlbench.datasets._street_rays import Camera, Hits
 from mtlbench.datasets._street_solids import Array
@@ -18,23 +17,27 @@ _SIDE = 256
 
 @cache
 def _tiles() -> tuple[Array, Array]:
-    """Two tiles of [256, 256], the same for ever: fractal noise of unit deviation, and white noise in [0, 1)."""
+    """Two tiles of 256 x 256, flat, the same for ever: fractal noise of unit deviation, and white noise in [0, 1)."""
     rng = np.random.Generator(np.random.Philox(20240229))
     white = rng.random((_SIDE, _SIDE))
     wave = np.hypot(np.fft.fftfreq(_SIDE)[:, None], np.fft.fftfreq(_SIDE)[None])
     wave[0, 0] = np.inf
     cloud = np.fft.ifft2(np.fft.fft2(rng.standard_normal((_SIDE, _SIDE))) / wave**1.1).real
-    return (cloud / cloud.std()).clip(-2.5, 2.5).astype(np.float32), white.astype(np.float32)
+    return (cloud / cloud.std()).clip(-2.5, 2.5).astype(np.float32).ravel(), white.astype(np.float32).ravel()
+
+
+def _cell(u: Array, v: Array) -> Array:
+    return (v.astype(np.int32) & (_SIDE - 1)) * _SIDE + (u.astype(np.int32) & (_SIDE - 1))
 
 
 def noise(u: Array, v: Array) -> Array:
     """Fractal noise at real coordinates: unit deviation, features of all sizes from 1 to 256, period 256."""
-    return _tiles()[0][v.astype(np.int32) & (_SIDE - 1), u.astype(np.int32) & (_SIDE - 1)]
+    return _tiles()[0].take(_cell(u, v))
 
 
 def dice(u: Array, v: Array) -> Array:
     """A number in [0, 1) for each integer cell, the same whenever it is asked for."""
-    return _tiles()[1][v.astype(np.int32) & (_SIDE - 1), u.astype(np.int32) & (_SIDE - 1)]
+    return _tiles()[1].take(_cell(u, v))
 
 
 def _stripe(x: Array, low: float | Array, high: float | Array) -> Array:
@@ -56,13 +59,13 @@ def albedo(street: Street, hits: Hits, camera: Camera) -> tuple[Array, Array, Ar
     colour = np.zeros((3, len(hits.depth)), np.float32)
     glass = np.zeros(len(hits.depth), np.float32)
     glow = np.zeros_like(colour)
-    colour[:, seen] = solids.colour.T.astype(np.float32)[:, row]
+    base = solids.colour.T.astype(np.float32)
     face, own = hits.face, hits.own
     # Texture coordinates: the two axes that span the face.
     u = np.where(face == 0, own[2], own[0])
     v = np.where(face == 1, own[2], own[1])
     texel = hits.depth / np.float32(camera.focal)  # metres a pixel spans; finer texture fades into its mean
-    look, half = solids.style.astype(np.float32), solids.half.astype(np.float32)
+    look, half = solids.style.T.astype(np.float32), solids.half.T.astype(np.float32)
     order = np.argsort(material, kind="stable")
     ends = np.searchsorted(material[order], np.arange(len(Material) + 1))
     for kind in Material:
@@ -70,13 +73,28 @@ def albedo(street: Street, hits: Hits, camera: Camera) -> tuple[Array, Array, Ar
         if not len(part):
             continue
         at, of = seen[part], row[part]
-        mine = _Patch(street, u[at], v[at], hits.point[:, at], own[:, at], face[at], texel[at], look[of].T, half[of].T)
+        mine = _Patch(
+            street,
+            u[at],
+            v[at],
+            hits.point.take(at, 1),
+            own.take(at, 1),
+            face[at],
+            texel[at],
+            look.take(of, 1),
+            half.take(of, 1),
+        )
+        painted = base.take(of, 1)
         paint = _PAINTERS.get(kind)
         if paint is not None:
             factor, pane, light = paint(mine)
-            colour[:, at] *= factor
             glass[at] = pane
-            glow[:, at] = light
+            painted = painted * factor
+            if light is not None:
+                for channel in range(3):
+                    glow[channel][at] = light[channel]
+        for channel in range(3):
+            colour[channel][at] = painted[channel]
     return np.clip(colour, 0.01, 1), glass, glow
 
 
@@ -109,8 +127,8 @@ class _Patch:
         return 1 + strength * value / (1 + 0.3 * scale * self.texel)
 
 
-_Painted = tuple[Array, "Array | float", "Array | float"]
-"""Factor on the base colour [n] or [3, n], glass [n] in [0, 1], light given off [3, n]."""
+_Painted = tuple[Array, "Array | float", "Array | None"]
+"""Factor on the base colour [n] or [3, n], glass [n] in [0, 1], light given off [3, n] if any."""
 
 
 def _road(p: _Patch) -> _Painted:
@@ -136,7 +154,7 @@ def _road(p: _Patch) -> _Painted:
     worn = np.clip(line * (0.95 + 0.25 * noise(x * 5, z * 5)), 0, 1)
     base = street.solids.colour[0].astype(np.float32)[:, None]
     mark = np.array(street.style.marking, np.float32)[:, None]
-    return factor + worn * (mark / base - factor), 0.0, 0.0
+    return factor + worn * (mark / base - factor), 0.0, None
 
 
 def _paving(p: _Patch) -> _Painted:
@@ -146,7 +164,7 @@ def _paving(p: _Patch) -> _Painted:
     tone = 0.9 + 0.22 * dice(np.floor(p.u / size), np.floor(p.v / size))
     factor = p.grain(8, 0.1) * tone * (1 - 0.35 * joint)
     kerb = (np.abs(p.point[0]) < p.street.road + 0.22) | (p.face != 1)
-    return factor * (1 + 0.35 * kerb), 0.0, 0.0
+    return factor * (1 + 0.35 * kerb), 0.0, None
 
 
 def _facade(p: _Patch) -> _Painted:
@@ -167,7 +185,7 @@ def _facade(p: _Patch) -> _Painted:
     wall = p.grain(5, 0.12) * p.grain(0.7, 0.12)
     ledge = _stripe(rise, 0.93, 1.0) / (1 + 4 * p.texel)
     wall *= 1 - 0.25 * ledge + ground * (0.5 * look[2] - 0.3)
-    return np.where(pane, 0.22 * blind, wall), pane * (0.35 + 0.4 * (draw > 0.5)), 0.0
+    return np.where(pane, 0.22 * blind, wall), pane * (0.35 + 0.4 * (draw > 0.5)), None
 
 
 def _leaves(p: _Patch) -> _Painted:
@@ -176,15 +194,15 @@ def _leaves(p: _Patch) -> _Painted:
     shift = 256 * p.look
     clumps = noise(u * 12 + shift[0], v * 12 + shift[1]) + 0.6 * noise(u * 40 + shift[1], v * 40) / (1 + 8 * p.texel)
     factor = np.clip(0.95 + 0.5 * clumps, 0.18, 2.2)
-    return factor * np.array([[1.0], [1.05], [0.9]], np.float32), 0.0, 0.0
+    return factor * np.array([[1.0], [1.05], [0.9]], np.float32), 0.0, None
 
 
 def _grass(p: _Patch) -> _Painted:
-    return p.grain(14, 0.25) * p.grain(2, 0.15), 0.0, 0.0
+    return p.grain(14, 0.25) * p.grain(2, 0.15), 0.0, None
 
 
 def _bark(p: _Patch) -> _Painted:
-    return 1 + 0.3 * noise((p.own[0] + p.own[2]) * 30, p.own[1] * 6 + 200 * p.look[0]), 0.0, 0.0
+    return 1 + 0.3 * noise((p.own[0] + p.own[2]) * 30, p.own[1] * 6 + 200 * p.look[0]), 0.0, None
 
 
 def _sign(p: _Patch) -> _Painted:
@@ -200,7 +218,7 @@ def _sign(p: _Patch) -> _Painted:
 
 def _cloth(p: _Patch) -> _Painted:
     stripes = 1 - 0.35 * ((p.look[0] < 0.3) & (np.mod(p.own[1], 0.22) < 0.11))
-    return p.grain(25, 0.12) * stripes, 0.0, 0.0
+    return p.grain(25, 0.12) * stripes, 0.0, None
 
 
 def _paint(p: _Patch) -> _Painted:
@@ -224,7 +242,7 @@ def _glass(p: _Patch) -> _Painted:
     pillar = np.where(tall, np.mod(p.u, 1.4) < 0.14, np.abs(np.abs(along) - 0.5) > 0.42)
     band = np.where(tall, (y > -0.8) & (y < -0.02), y > -0.75)
     pane = band & ~pillar & (p.face != 1)
-    return np.where(pane, np.float32(0.12), np.float32(1.0)), 0.5 * pane, 0.0
+    return np.where(pane, np.float32(0.12), np.float32(1.0)), 0.5 * pane, None
 
 
 _PAINTERS = {

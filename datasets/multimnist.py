@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 import numpy as np
+from mtlbench.datasets._two_digits import SPLITS, TASKS, Compositions, Pool
 from torchvision import datasets as torchvision_datasets
 
 from mtlbench.contract.dataset import Card, Dataset, Key, Sample
 from mtlbench.contract.hyper import Hyper
-from mtlbench.datasets._two_digits import SPLITS, TASKS, Compositions, Pool
 from mtlbench.errors import UserError
 from mtlbench.tasks.base import Task
 

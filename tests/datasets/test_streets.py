@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from mtlbench.contract.dataset import BadSample
 from mtlbench.datasets import _street_rays as rays
 from mtlbench.datasets._street_solids import Array, Kind, Solids, interval
 from mtlbench.datasets._street_style import Label
 from mtlbench.datasets.streets import SHIFTS, Streets, occlusion_edges
+
+from mtlbench.contract.dataset import BadSample
 
 KEYS = [("train", 0), ("train", 3), ("val", 1), ("test", 2), ("test-city", 2), ("test-camera", 2)]
 
@@ -194,7 +195,7 @@ def test_images_vary_in_brightness_and_are_not_saturated(samples: list[dict[str,
 @pytest.mark.parametrize("key", ["train", ("nowhere", 0), ("train", 0, 1)])
 def test_unknown_keys_are_refused(key: object) -> None:
     with pytest.raises(BadSample, match="expected"):
-        streets().load(key)  # type: ignore[arg-type]
+        streets().load(key)
 
 
 # The ray caster
