@@ -172,7 +172,7 @@ def expand(
         for seed in experiment.seed_list:
             trials.append(
                 TrialSpec(
-                    method=one.name,
+                    method=method.name,
                     label=one.label,
                     hypers={name: value for name, value in one.set.items() if name.rpartition(".")[2] in method.changed},
                     data=data,

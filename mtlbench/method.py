@@ -25,7 +25,7 @@ class Method:
     """A resolved method.
 
     Attributes:
-        name: as in a leaderboard row.
+        name: as in a leaderboard row: the shortest way to say it.
         architecture, strategy: the plugins.
         architecture_hypers, strategy_hypers: all values.
         changed: those that are not at their defaults.
@@ -86,4 +86,11 @@ def resolve(name: str, given: Mapping[str, Any], registry: Registry) -> Method:
         for hyper, value in values[plugin.kind].items()
         if value != plugin.cls.hypers[hyper].default
     }
+    # One trial, one name: `equal`, `hard_sharing+equal` and `hard_sharing` are the same thing.
+    if strategy.name == folder.DEFAULT_STRATEGY:
+        name = architecture.name
+    elif architecture.name == folder.DEFAULT_ARCHITECTURE:
+        name = strategy.name
+    else:
+        name = f"{architecture.name}+{strategy.name}"
     return Method(name, architecture, strategy, values["architecture"], values["strategy"], changed)

@@ -126,6 +126,7 @@ class Result(_Strict):
         val, test: the selected, deployed network.
         shifted: evaluations on named shifted test sets.
         robustness: corruption → severity → evaluation, with the suite's card; None when not asked for.
+        structure: what the deployed network is rebuilt from, beside the trial's specification (`Architecture.structure`).
         plan: the sharing plan as JSON (`SharingPlan.to_json`).
         extra: measures of a method or dataset (sparsity, agreement with planted groups, …): name → number; columns.
         artefacts: what a picture of the method is drawn from (policy over training, merge tree, …).
@@ -138,6 +139,7 @@ class Result(_Strict):
     shifted: dict[str, Evaluation] = Field(default_factory=dict)
     robustness: dict[str, Any] | None = None
     cost: Cost
+    structure: dict[str, Any] = Field(default_factory=dict)
     plan: dict[str, Any] | None = None
     extra: dict[str, float] = Field(default_factory=dict)
     artefacts: dict[str, Any] = Field(default_factory=dict)

@@ -68,6 +68,7 @@ def build_result(trial: Trial) -> Result:
             training_flops=trial.training_flops,
             phases=trial.by_phase,
         ),
+        structure=trial.network.structure(),
         plan=plan.to_json(),
         extra={**trial.network.extra(), **trial.data.dataset.measures(plan)},
         artefacts=trial.network.artefacts(),

@@ -1,4 +1,4 @@
-"""What plugins are written against: a method or dataset file needs this module and `mtlbench.tasks`, nothing else of ours."""
+"""What plugins are written against: a plugin needs this module and `mtlbench.tasks`, nothing else of ours."""
 
 from mtlbench.contract.architecture import Architecture, Blueprint, Maps
 from mtlbench.contract.batch import Batch

@@ -1,0 +1,7 @@
+"""`python -m mtlbench`."""
+
+import sys
+
+from mtlbench.cli import main
+
+sys.exit(main())

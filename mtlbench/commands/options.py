@@ -1,0 +1,93 @@
+"""Arguments that several commands have in common, and what is made of them."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mtlbench.errors import UserError
+
+
+def add_folders(parser: argparse.ArgumentParser) -> None:
+    """Where records, checkpoints, leaderboards and prepared data are."""
+    folders = parser.add_argument_group("folders")
+    folders.add_argument("--results", type=Path, default=Path("results"), help="records (default: results)")
+    folders.add_argument("--runs", type=Path, default=Path("runs"), help="checkpoints of trials (default: runs)")
+    folders.add_argument("--cache", type=Path, default=default_cache(), help="prepared data (default: ~/.cache/mtlbench)")
+    add_plugins(folders)
+
+
+def add_plugins(parser: Any) -> None:
+    """Extra plugin folders."""
+    parser.add_argument(
+        "--plugins", type=Path, action="append", default=[], metavar="DIR", help="a folder with further plugin files"
+    )
+
+
+def add_trial(parser: argparse.ArgumentParser) -> None:
+    """What a trial's settings and hyper-parameters are."""
+    trial = parser.add_argument_group("the trial")
+    trial.add_argument("--data", type=Path, metavar="DIR", help="folder of the dataset's raw files")
+    trial.add_argument("--epochs", type=int, help="passes over the training images")
+    trial.add_argument("--backbone", help="resnet_tiny, resnet18, resnet34 or resnet50")
+    trial.add_argument("--budget", help="what the epochs pay for: equal_total, equal_final or paper")
+    trial.add_argument("--precision", help="fp32, bf16 or auto")
+    trial.add_argument("--robustness", help="evaluate under corruptions: off, quick or full")
+    trial.add_argument("--setting", action="append", default=[], metavar="NAME=VALUE", help="any other setting (mtlbench list settings)")
+    trial.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a hyper-parameter of the method (mtlbench list METHOD)")
+    trial.add_argument("--option", action="append", default=[], metavar="NAME=VALUE", help="an option of the dataset (mtlbench list DATASET)")
+    trial.add_argument("--cpus", type=float, default=1.0, help="CPUs and threads of a trial (default: 1)")
+    trial.add_argument("--skip-bad", action="store_true", help="leave out samples that cannot be read (the protocol says so)")
+    trial.add_argument("--diagnose", action="append", default=[], metavar="WHAT", help="measures during training: gradients")
+    trial.add_argument("--keep-checkpoints", action="store_true", help="keep the checkpoints of training")
+
+
+def overrides(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Settings given on the command line."""
+    named = {name: getattr(arguments, name) for name in ("epochs", "backbone", "budget", "precision", "robustness")}
+    return {**{name: value for name, value in named.items() if value is not None}, **assignments(arguments.setting)}
+
+
+def assignments(texts: Sequence[str]) -> dict[str, Any]:
+    """`NAME=VALUE` texts, values read as YAML (numbers, true, [a, b], text).
+
+    Raises:
+        UserError: a text without "=".
+    """
+    values: dict[str, Any] = {}
+    for text in texts:
+        name, sign, value = text.partition("=")
+        if not sign or not name:
+            raise UserError(f"{text!r} is not understood: expected NAME=VALUE.")
+        try:
+            values[name.strip()] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            values[name.strip()] = value
+    return values
+
+
+def default_cache() -> Path:
+    """MTLBENCH_CACHE, or `mtlbench` in the user's cache folder."""
+    named = os.environ.get("MTLBENCH_CACHE")
+    return Path(named) if named else Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "mtlbench"
+
+
+def announce(dataset: str) -> Callable[[str, int, int], None]:
+    """A progress callback for the preparation of data: a line that counts in a terminal, one line a stage elsewhere."""
+    terminal, last = sys.stderr.isatty(), [""]
+
+    def show(what: str, done: int, total: int) -> None:
+        if terminal:
+            end = "\n" if done >= total else ""
+            print(f"\rpreparing {dataset}, {what}: {done}/{total}   ", end=end, file=sys.stderr, flush=True)
+        elif what != last[0]:
+            print(f"preparing {dataset}, {what}: {total}", file=sys.stderr, flush=True)
+            last[0] = what
+
+    return show
