@@ -11,9 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from mtlbench import sources
 from mtlbench.contract.dataset import Dataset
 from mtlbench.errors import UserError
-from mtlbench.plugins import Plugin
 
 STORE_FORMAT = 1
 """Raise when the files of the store change their meaning."""
@@ -83,7 +83,7 @@ def _digest(parts: Sequence[Any]) -> str:
 
 def _digest_of_source(plugin: type) -> str:
     try:
-        return Plugin("", Path(inspect.getfile(plugin)), "").source
+        return sources.digest(Path(inspect.getfile(plugin)))
     except (TypeError, OSError):  # defined in an interactive session
         return ""
 

@@ -43,7 +43,8 @@ class Split:
         self.name, self.tasks, self.ids, self.scenes = name, tuple(tasks), tuple(ids), tuple(scenes)
         self.mean, self.multi_input = tuple(mean), multi_input
         self.images = arrays["image"]
-        self.tensors = {key: torch.from_numpy(array) for key, array in arrays.items()}
+        self._arrays = {key: np.asarray(array) for key, array in arrays.items()}
+        self.tensors = {key: torch.from_numpy(array) for key, array in self._arrays.items()}
         self.labelled = {key: torch.from_numpy(np.asarray(flags, np.bool_)) for key, flags in labelled.items()}
 
     def __len__(self) -> int:
@@ -56,14 +57,30 @@ class Split:
         bytes.
         """
         device = torch.device(device)
-        moved = {name: _gather(tensor, indices, device) for name, tensor in self.tensors.items()}
-        image = moved.pop("image").permute(0, 3, 1, 2).to(torch.float32).div_(255)
-        targets = {task.name: image if task.from_image else moved[task.name] for task in self.tasks}
+        image = self._image(indices, device)
+        stored = {task.name: self._gather(task.name, indices, device) for task in self.tasks if not task.from_image}
+        targets = {task.name: image if task.from_image else stored[task.name] for task in self.tasks}
         labelled = {name: flags[indices] for name, flags in self.labelled.items()}
         rows = None
         if self.multi_input:
             rows = {name: flags.nonzero()[:, 0].to(device) for name, flags in labelled.items()}
         return Batch(image, targets, labelled, indices, rows)
+
+    def _image(self, indices: Tensor, device: torch.device) -> Tensor:
+        if device.type == "cpu":
+            pixels = np.divide(self._arrays["image"][indices.numpy()], np.float32(255), dtype=np.float32)
+            return torch.from_numpy(pixels).permute(0, 3, 1, 2)
+        return self._gather("image", indices, device).permute(0, 3, 1, 2).to(torch.float32).div_(255)
+
+    def _gather(self, name: str, indices: Tensor, device: torch.device) -> Tensor:
+        if device.type != "cuda":
+            # NumPy, because torch's threads are no faster at copying and wait for each other on a busy machine.
+            return torch.from_numpy(self._arrays[name][indices.numpy()]).to(device)
+        # A copy from page-locked memory runs beside the GPU's work; torch keeps the buffer until the copy is done.
+        source = self.tensors[name]
+        buffer = torch.empty((len(indices), *source.shape[1:]), dtype=source.dtype, pin_memory=True)
+        torch.index_select(source, 0, indices, out=buffer)
+        return buffer.to(device, non_blocking=True)
 
     def chunks(self, task: Task, size: int = 256) -> Iterator[NDArray[np.generic]]:
         """A task's targets in order, [n ≤ size, *target_shape] at a time; for `Task.fit_constant`."""
@@ -73,12 +90,3 @@ class Split:
                 yield image.astype(np.float32) / np.float32(255)
             else:
                 yield np.array(self.tensors[task.name][start : start + size].numpy())
-
-
-def _gather(source: Tensor, indices: Tensor, device: torch.device) -> Tensor:
-    if device.type != "cuda":
-        return source.index_select(0, indices).to(device)
-    # A copy from page-locked memory runs beside the GPU's work; torch keeps the buffer until the copy is done.
-    buffer = torch.empty((len(indices), *source.shape[1:]), dtype=source.dtype, pin_memory=True)
-    torch.index_select(source, 0, indices, out=buffer)
-    return buffer.to(device, non_blocking=True)

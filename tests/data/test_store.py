@@ -198,7 +198,7 @@ def test_a_full_disk_is_said_and_leaves_nothing(tmp_path, monkeypatch, writes):
         append(self, value)
 
     monkeypatch.setattr(arrays.ArrayWriter, "append", append)
-    with pytest.raises(UserError, match="disk is full.*takes about .* MB"):
+    with pytest.raises(UserError, match=r"disk is full.*takes about .* MB"):
         prepare(toy(), "toy", tmp_path)
     assert folders(tmp_path) == []
 
