@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from mtlbench.datasets._two_digits import SPLITS, TASKS, Array, Compositions, Pool
@@ -42,6 +42,13 @@ class MultiDigits(Dataset):
         ),
     )
     embedded: ClassVar[bool] = True
+    defaults: ClassVar[Mapping[str, Any]] = {
+        "backbone": "resnet_tiny",
+        "output_stride": 32,
+        "epochs": 6,
+        "batch_size": 32,
+        "lr": 3e-3,
+    }
     mean: ClassVar[tuple[float, float, float]] = (0.26, 0.26, 0.26)
     std: ClassVar[tuple[float, float, float]] = (0.33, 0.33, 0.33)
 
@@ -79,7 +86,7 @@ class MultiDigits(Dataset):
         """How val was cut."""
         low, high = _CUTS[1:3]
         return (
-            f"by source picture, in the source's order, which keeps writers together: train 0-{low - 1}, "
+            f"by source picture, in the source's order (who wrote them is not known): train 0-{low - 1}, "
             f"val {low}-{high - 1}, test {high}-{_CUTS[3] - 1}; compositions never mix splits"
         )
 

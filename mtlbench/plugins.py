@@ -10,7 +10,6 @@ import hashlib
 import importlib
 import importlib.util
 import os
-import re
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from types import ModuleType
 from typing import Any
 
 import mtlbench
+from mtlbench import sources
 from mtlbench.contract import Architecture, Dataset, Strategy
 from mtlbench.errors import UserError, did_you_mean
 
@@ -47,20 +47,8 @@ class Plugin:
 
     @cached_property
     def source(self) -> str:
-        """Hash of the file and of the helper modules (`_name.py` beside it) that it mentions, one after another."""
-        seen: dict[str, bytes] = {}
-        waiting = [self.path]
-        while waiting:
-            path = waiting.pop()
-            seen[path.name] = text = path.read_bytes()
-            for name in re.findall(rb"\b_[a-z]\w*", text):
-                helper = self.path.parent / f"{name.decode()}.py"
-                if helper.name not in seen and helper.is_file():
-                    waiting.append(helper)
-        digest = hashlib.sha256()
-        for name in sorted(seen):
-            digest.update(name.encode() + b"\0" + seen[name] + b"\0")
-        return digest.hexdigest()[:16]
+        """Hash of the file and of the helper modules that it mentions."""
+        return sources.digest(self.path)
 
     @cached_property
     def _loaded(self) -> tuple[type | None, str]:
