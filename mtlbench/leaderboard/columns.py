@@ -78,7 +78,7 @@ COSTS = (
 
 
 def metric_columns(tasks: Sequence[TaskCard]) -> list[Column]:
-    """Every task's metrics, then its skill; then the mean skill."""
+    """Every task's metrics, then its skill."""
     columns = []
     for task in tasks:
         for metric in task.metrics:
@@ -94,7 +94,7 @@ def metric_columns(tasks: Sequence[TaskCard]) -> list[Column]:
                 )
             )
         columns.append(Column(f"skill/{task.name}", "skill", "task metrics", task.name, 1, "skill"))
-    return [*columns, SKILL]
+    return columns
 
 
 def columns_of(records: Iterable[Record], tasks: Sequence[TaskCard]) -> list[Column]:
@@ -102,7 +102,7 @@ def columns_of(records: Iterable[Record], tasks: Sequence[TaskCard]) -> list[Col
     keys: dict[str, None] = {}
     for record in records:
         keys.update(dict.fromkeys(values_of(record)))
-    known = [*metric_columns(tasks), *DELTAS, *RANKS, *COSTS]
+    known = [*DELTAS, *RANKS, SKILL, *metric_columns(tasks), *COSTS]
     optional = []
     for prefix, section, title, better, unit in (
         ("latency_ms/", "cost", "latency, batch {}", -1, "ms"),

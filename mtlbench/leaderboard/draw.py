@@ -1,62 +1,251 @@
-"""Draw everything: from a folder of records to a folder of leaderboards."""
+"""Draw everything: from a folder of records to a folder of leaderboards, and only what changed.
+
+Beside each dataset's files stands `.drawn.json`: what they were drawn from, by content. A dataset whose records, reported
+numbers and drawing code are what they were is left as it is.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import gc
+import hashlib
+import json
+import os
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from mtlbench import record as records
 from mtlbench.errors import UserError, did_you_mean
-from mtlbench.leaderboard import export, figures, markdown
+from mtlbench.leaderboard import critical, reported, site
+from mtlbench.leaderboard import format as text
+from mtlbench.leaderboard.board import draw_board
+from mtlbench.leaderboard.check import read_checked
 from mtlbench.leaderboard.table import Board, boards
 from mtlbench.record import Record, write_text
 
-
-def record_files(results: Path) -> list[Path]:
-    """The record files below a folder, sorted; hidden ones (half-written) are left out."""
-    return sorted(path for path in results.rglob("*.json") if not path.name.startswith("."))
+STATE = ".drawn.json"
 
 
-def load(results: Path, datasets: Sequence[str] | None = None) -> tuple[list[Record], list[str]]:
-    """The records of a folder, and one line for every file that was refused.
+@dataclass(frozen=True)
+class Drawn:
+    """What `draw_all` did.
 
-    Raises:
-        UserError: the folder does not exist, or none of its records is of a dataset that was asked for.
+    Attributes:
+        files: every file of the datasets asked for, the README of each first; then the index.
+        drawn, kept: datasets that were drawn anew, and that were up to date.
+        refused: one line a record that was left out: its file and what is wrong with it.
     """
-    if not results.is_dir():
-        raise UserError(
-            f"{results}: no such folder of records. Run `mtlbench bench` first, or name the folder with --results."
-        )
-    found, refused = records.read_all(record_files(results))
-    known = {record.dataset for record in found}
-    for name in datasets or ():
-        if name not in known:
-            raise UserError(f"{results} has no record of dataset {name!r}.{did_you_mean(name, known)}")
-    return [record for record in found if not datasets or record.dataset in datasets], refused
+
+    files: list[Path]
+    drawn: list[str]
+    kept: list[str]
+    refused: list[str]
 
 
 def draw(results: Path, out: Path, datasets: Sequence[str] | None = None) -> list[Path]:
-    """Write the leaderboards of all datasets, or of those named: `out/<dataset>/README.md`, CSV files and figures.
+    """Write the leaderboards of all datasets, or of those named, and the index; returns the files (see `draw_all`)."""
+    return draw_all(results, out, datasets).files
 
-    The same records give the same bytes. Returns the files, the README of each dataset first.
+
+def draw_all(results: Path, out: Path, datasets: Sequence[str] | None = None, published: Path | None = None) -> Drawn:
+    """Write `out/<dataset>/README.md`, CSV, LaTeX, page and pictures, and `out/index.html`.
+
+    The same records give the same bytes. Bad records are left out and named; the rest is drawn.
+
+    Args:
+        results: folder of records, searched with its subfolders.
+        out: folder of leaderboards.
+        datasets: draw these only; the index keeps the others that were drawn before.
+        published: folder of reported numbers; `out/reported` by default, nothing where there is none.
+
+    Raises:
+        UserError: the folder does not exist, or has no record of a dataset that was asked for.
     """
-    found, _ = load(results, datasets)
-    return [path for board in boards(found) for path in draw_board(board, out / board.dataset)]
+    digests = _digests(results)
+    states = _states(out)
+    with _uncollected():
+        groups, refused, parsed = _sort(results, digests, states)
+        _require(results, datasets, groups)
+        rows = _published(published or out / "reported")
+        files: list[Path] = []
+        drawn, kept = [], []
+        for dataset, names in sorted(groups.items()):
+            if datasets and dataset not in datasets:
+                continue
+            mine = [row for row in rows if row.fields["dataset"] == dataset]
+            key = _key(os.path.relpath(results, out), {name: digests[name] for name in names}, mine)
+            state = states.get(dataset)
+            if state and state["key"] == key and all((out / dataset / name).exists() for name in state["outputs"]):
+                kept.append(dataset)
+            else:
+                state = states[dataset] = _draw(results, out / dataset, names, parsed, mine, digests, key, state)
+                drawn.append(dataset)
+            files += [out / dataset / name for name in state["outputs"]]
+    present = {dataset: state for dataset, state in sorted(states.items()) if dataset in groups}
+    return Drawn([*files, *_index(out, present, refused)], drawn, kept, refused)
 
 
-def draw_board(board: Board, folder: Path) -> list[Path]:
-    """Write one dataset's files."""
-    pictures: dict[str, list[str]] = {}
-    drawn: list[Path] = []
-    for table in board.tables:
-        files = figures.trade_off(table, "flops", folder / f"delta_vs_flops-{table.protocol_id}")
-        pictures[table.protocol_id] = [path.name for path in files if path.suffix == ".png"]
-        drawn += files
-    texts = {
-        "README.md": markdown.board(board, pictures),
-        "leaderboard.csv": export.leaderboard(board),
-        "seeds.csv": export.seeds(board),
+def load(results: Path, datasets: Sequence[str] | None = None) -> tuple[list[Record], list[str]]:
+    """The good records of a folder, sorted by id, and one line for every file that was refused.
+
+    Raises:
+        UserError: the folder does not exist, or has no record of a dataset that was asked for.
+    """
+    with _uncollected():
+        good, refused = read_checked(record_files(results))
+    found = sorted((record for _, record in good), key=lambda record: record.id)
+    _require(results, datasets, {record.dataset: None for record in found})
+    return [record for record in found if not datasets or record.dataset in datasets], refused
+
+
+def record_files(results: Path) -> list[Path]:
+    """The record files below a folder, sorted; hidden ones (half-written) are left out.
+
+    Raises:
+        UserError: no such folder.
+    """
+    if not results.is_dir():
+        raise UserError(
+            f"{results}: no such folder of records. Run `mtlbench bench` first, or name the folder that has them."
+        )
+    return sorted(path for path in results.rglob("*.json") if not path.name.startswith("."))
+
+
+def _digests(results: Path) -> dict[str, str]:
+    """File name relative to the folder → hash of its bytes."""
+    return {
+        path.relative_to(results).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in record_files(results)
     }
-    for name, content in texts.items():
-        write_text(folder / name, content)
-    return [*(folder / name for name in texts), *drawn]
+
+
+def _states(out: Path) -> dict[str, dict[str, Any]]:
+    """What earlier calls drew, by dataset; an unreadable state is as none."""
+    states = {}
+    for path in sorted(out.glob(f"*/{STATE}")):
+        try:
+            state = json.loads(path.read_text(encoding="utf-8"))
+            if {"key", "files", "outputs", "entry", "ranks"} <= set(state):
+                states[path.parent.name] = state
+        except (OSError, ValueError, TypeError):
+            continue
+    return states
+
+
+def _sort(
+    results: Path, digests: dict[str, str], states: dict[str, dict[str, Any]]
+) -> tuple[dict[str, list[str]], list[str], dict[str, Record]]:
+    """Files by dataset, refused ones, and the records that had to be read to tell: those not seen before."""
+    seen = {(name, digest): dataset for dataset, state in states.items() for name, digest in state["files"].items()}
+    groups: dict[str, list[str]] = defaultdict(list)
+    unknown = []
+    for name, digest in digests.items():
+        dataset = seen.get((name, digest))
+        if dataset is None:
+            unknown.append(results / name)
+        else:
+            groups[dataset].append(name)
+    good, refused = read_checked(unknown)
+    parsed = {}
+    for path, record in good:
+        name = path.relative_to(results).as_posix()
+        parsed[name] = record
+        groups[record.dataset].append(name)
+    return {dataset: sorted(names) for dataset, names in groups.items()}, refused, parsed
+
+
+def _require(results: Path, datasets: Sequence[str] | None, known: Any) -> None:
+    for name in datasets or ():
+        if name not in known:
+            raise UserError(f"{results} has no record of dataset {name!r}.{did_you_mean(name, known)}")
+
+
+def _draw(
+    results: Path, folder: Path, names: list[str], parsed: dict[str, Record], published: list[reported.Reported],
+    digests: dict[str, str], key: str, before: dict[str, Any] | None,
+) -> dict[str, Any]:  # fmt: skip
+    """Draw one dataset and remember what from. Files of an earlier drawing that are no longer made are removed."""
+    found = {name: parsed[name] if name in parsed else records.read(results / name) for name in names}
+    (board,) = boards(found.values())
+    links = {record.id: Path(os.path.relpath(results / name, folder)).as_posix() for name, record in found.items()}
+    outputs = [path.name for path in draw_board(board, folder, links, published)]
+    for name in set(before["outputs"] if before else ()) - set(outputs):
+        (folder / name).unlink(missing_ok=True)
+    state = {
+        "key": key,
+        "files": {name: digests[name] for name in names},
+        "outputs": outputs,
+        "entry": _entry(board),
+        "ranks": {row.title: row.cells["rank/task"].mean for row in board.tables[0].rows if row.ranked},
+    }
+    write_text(folder / STATE, site.dump(state))
+    return state
+
+
+def _entry(board: Board) -> dict[str, Any]:
+    """One line of the index."""
+    table = board.tables[0]
+    best = next((row for row in table.rows if row.ranked), table.rows[0])
+    style = text.styles(table)[table.sort]
+    return {
+        "dataset": board.dataset,
+        "best": best.title,
+        "quality": f"{text.header(table.column(table.sort), style)} {style.cell(best.cells[table.sort])}",
+        "methods": len({row.name for table in board.tables for row in table.rows}),
+        "records": sum(len(row.records) for table in board.tables for row in table.rows),
+        "protocols": len(board.tables),
+    }
+
+
+def _index(out: Path, states: dict[str, dict[str, Any]], refused: list[str]) -> list[Path]:
+    """The first page and what all pages share."""
+    diagram = critical.diagram({dataset: state["ranks"] for dataset, state in states.items()}, out / "critical_differences")
+    shared = {f"assets/{name}": content for name, content in site.assets().items()}
+    entries = [state["entry"] for state in states.values()]
+    shared["index.html"] = site.index(entries, refused, "critical_differences" if diagram else "")
+    for name, content in shared.items():
+        path = out / name
+        if not path.exists() or path.read_text(encoding="utf-8") != content:
+            write_text(path, content)
+    return [out / "index.html", *diagram]
+
+
+def _published(folder: Path) -> list[reported.Reported]:
+    return reported.read(folder) if folder.is_dir() else []
+
+
+def _key(place: str, digests: dict[str, str], published: list[reported.Reported]) -> str:
+    """The hash of all that a dataset's files depend on."""
+    numbers = [[row.file, row.line, row.fields, row.deltas] for row in published]
+    what = json.dumps([place, sorted(digests.items()), numbers, _code()], sort_keys=True)
+    return hashlib.sha256(what.encode()).hexdigest()
+
+
+@lru_cache(maxsize=1)
+def _code() -> str:
+    """The hash of the code that draws, and the versions of what it draws with."""
+    package = Path(__file__).parent
+    sources = [path for path in sorted(package.rglob("*")) if path.suffix in (".py", ".html", ".css", ".js")]
+    sources += [package.parent / name for name in ("measure/delta.py", "measure/statistics.py", "record.py")]
+    digest = hashlib.sha256()
+    for path in sources:
+        digest.update(path.read_bytes())
+    for name in ("matplotlib", "itables", "jinja2"):
+        digest.update(f"{name} {version(name)}".encode())
+    return digest.hexdigest()
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """No garbage collection while many records are read: all of them live, and looking for dead ones is half the time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()

@@ -1,4 +1,4 @@
-"""Figures of one table: what quality costs."""
+"""Figures of one table: what quality costs, task by task, and what the choice of Δ does to ranks."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from mtlbench.leaderboard import format as text
 from mtlbench.leaderboard import paint
 from mtlbench.leaderboard.table import Table
+from mtlbench.measure.delta import DEFINITIONS
 
 QUALITY = {"delta/task": "Δ task (%) ↑", "mean_skill": "mean skill ↑"}
 
@@ -27,39 +28,91 @@ def trade_off(table: Table, cost: str, stem: Path) -> list[Path]:
     look = paint.look(table)
     with paint.canvas(7.6, 4.2) as figure:
         axes = figure.subplots()
-        band = table.band.get("task", math.nan)
-        if table.sort == "delta/task":
-            axes.axhline(0, color="#666666", linewidth=0.8)
-            if math.isfinite(band):
-                axes.axhspan(-band, band, color="#000000", alpha=0.06, linewidth=0, label="reference ± noise")
-        front = paint.pareto(points)
-        axes.plot(
-            *zip(*(points[i] for i in front), strict=True),
-            color="#BBBBBB",
-            linewidth=1.4,
-            linestyle="--",
-            zorder=1.5,
-            label="Pareto front",
-        )
+        paint.band(axes, table)
+        front = [points[i] for i in paint.pareto(points)]
+        axes.step(*zip(*front, strict=True), where="post", color="#AAAAAA", linestyle="--", zorder=1.5, label="Pareto front")
+        others = [point for row, point in zip(rows, points, strict=True) if row.key not in look]
+        if others:
+            axes.plot(*zip(*others, strict=True), marker=".", linestyle="", color=paint.GREY, label=f"{len(others)} more")
         for row, (x, y) in zip(rows, points, strict=True):
-            colour, marker = look.get(row.key, (paint.GREY, "."))
+            if row.key not in look:
+                continue
+            colour, marker = look[row.key]
             cell = row.cells[table.sort]
-            seeds = [number / style.scale for number in row.cells[cost].values]
-            axes.plot(seeds, cell.values, marker=".", markersize=5, linestyle="", color=colour, alpha=0.45, zorder=2)
-            half = cell.own if math.isfinite(cell.own) else 0.0
-            label = paint.clip(row.title) if row.key in look else None
+            half = cell.own if math.isfinite(cell.own) else None
             axes.errorbar(
-                [x], [y], [half] if half else None, label=label, color=colour, marker=marker, markersize=7, capsize=2.5,
+                [x], [y], half, label=paint.clip(row.title), color=colour, marker=marker, markersize=8, capsize=2.5,
                 linewidth=1.1, linestyle="", markeredgecolor="white", markeredgewidth=0.6, zorder=3,
             )  # fmt: skip
-        xs = [x for x, _ in points]
-        if max(xs) > 8 * min(xs):
+            seeds = [number / style.scale for number in row.cells[cost].values]
+            axes.plot(
+                seeds, cell.values, marker="o", markersize=3.6, linestyle="", color="white", markeredgecolor=colour, zorder=4
+            )
+        if max(x for x, _ in points) > 8 * min(x for x, _ in points):
             axes.set_xscale("log")
         axes.set_xlabel(text.header(column, style))
         axes.set_ylabel(QUALITY[table.sort])
-        axes.set_title(
-            f"{paint.clip(table.dataset, 40)}: {QUALITY[table.sort].split(' (')[0].rstrip(' ↑')} against {column.title}",
-            loc="left",
-        )
+        axes.set_title(f"{paint.clip(table.dataset)}: quality against {column.title}", loc="left")
         figure.legend(loc="outside right upper", fontsize=8)
+        return paint.save(figure, stem)
+
+
+def bars(table: Table, stem: Path) -> list[Path]:
+    """One panel a task: the primary metric of every row, its interval, and every seed a dot; a line at the reference."""
+    rows = paint.first(table)[::-1]
+    columns = [column for column in table.columns if column.primary]
+    columns = columns or [table.column("mean_skill")]
+    if len(columns) > 8:
+        columns = [table.column("mean_skill")]
+    look = paint.look(table)
+    with paint.canvas(2.2 + 2.3 * len(columns), 0.9 + 0.36 * len(rows)) as figure:
+        panels = figure.subplots(1, len(columns), sharey=True, squeeze=False)[0]
+        for axes, column in zip(panels, columns, strict=True):
+            for place, row in enumerate(rows):
+                if column.key not in row.cells:
+                    continue
+                cell, colour = row.cells[column.key], look[row.key][0]
+                half = cell.half if math.isfinite(cell.half) else None
+                axes.errorbar([cell.mean], [place], xerr=half, color=colour, marker="D", markersize=5.5, capsize=2.5)
+                axes.plot(
+                    cell.values, [place] * len(cell.values), marker="o", linestyle="", color="white",
+                    markeredgecolor=colour, markersize=3.6, zorder=3,
+                )  # fmt: skip
+            if table.reference is not None and column.key in table.reference.cells:
+                axes.axvline(table.reference.cells[column.key].mean, color="#666666", linewidth=0.8, linestyle=":")
+            style = text.style(column, [row.cells[column.key] for row in rows if column.key in row.cells])
+            axes.set_xlabel(text.header(column, style), fontsize=8.5)
+            axes.set_title(paint.clip(column.group, 18), fontsize=9.5)
+            axes.tick_params(axis="x", labelsize=7.5)
+            axes.locator_params(axis="x", nbins=4)
+        panels[0].set_yticks(range(len(rows)), [paint.clip(row.title, 28) for row in rows])
+        return paint.save(figure, stem)
+
+
+def rank_plot(table: Table, stem: Path) -> list[Path]:
+    """The rank of every row under each definition of Δ, a line a row. No file with fewer than two ranked rows."""
+    rows = [row for row in paint.first(table) if "rank/spread" in row.cells]
+    if len(rows) < 2:
+        return []
+    look = paint.look(table)
+    places = [[row.cells[f"rank/{name}"].mean for name in DEFINITIONS] for row in rows]
+    with paint.canvas(6.2, 1.4 + 0.32 * len(rows)) as figure:
+        axes = figure.subplots()
+        for row, place in zip(rows, places, strict=True):
+            colour, marker = look[row.key]
+            axes.plot(range(3), place, color=colour, marker=marker, markersize=8, linewidth=1.8)
+            axes.annotate(
+                paint.clip(row.title, 28),
+                (2, place[-1]),
+                xytext=(10, 0),
+                textcoords="offset points",
+                va="center",
+                color=colour,
+            )
+        axes.set_xticks(range(3), [f"Δ {name}" for name in DEFINITIONS])
+        axes.set_yticks(sorted({int(rank) for place in places for rank in place}))
+        axes.invert_yaxis()
+        axes.grid(axis="x", visible=False)
+        axes.set_ylabel("rank")
+        axes.set_title(f"{paint.clip(table.dataset)}: ranks under the three definitions of Δ", loc="left")
         return paint.save(figure, stem)

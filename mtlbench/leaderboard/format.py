@@ -103,6 +103,12 @@ def short(value: float, unit: str = "") -> str:
     return f"{value / scale:.3g} {shown}".rstrip()
 
 
+def prefix(unit: str, largest: float) -> tuple[float, int, str]:
+    """The arguments of a `Style` for an axis that reaches `largest`."""
+    scale, shown = _unit(unit, largest)
+    return scale, 3, shown
+
+
 def _unit(unit: str, largest: float) -> tuple[float, str]:
     if unit in ("count", "flop", "B"):
         scale, prefix = next(((scale, prefix) for scale, prefix in _PREFIXES if largest >= scale), (1.0, ""))

@@ -31,11 +31,11 @@ HOW_TO_READ = (
 )
 
 
-def board(board: Board, figures: Mapping[str, Sequence[str]]) -> str:
+def board(board: Board, figures: Mapping[str, Sequence[tuple[str, str]]]) -> str:
     """The README of one dataset.
 
     Args:
-        figures: protocol id → names of its PNG files, beside the README.
+        figures: protocol id → (name of a PNG beside the README without its suffix, caption).
     """
     parts = [f"# {escape(board.dataset)}", HOW_TO_READ]
     if len(board.tables) > 1:
@@ -45,11 +45,11 @@ def board(board: Board, figures: Mapping[str, Sequence[str]]) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _table(table: Table, number: int, of: int, figures: Sequence[str]) -> list[str]:
+def _table(table: Table, number: int, of: int, figures: Sequence[tuple[str, str]]) -> list[str]:
     title = f"Protocol `{table.protocol_id}`"
     parts = [f"## {title}" if of == 1 else f"## {number}. {title}", _grid(table, text.overview(table), ranks=True)]
     parts.append("\n".join(f"- {escape(note)}" for note in [*table.notes, *band_note(table)]))
-    parts += [f"![{escape(name)}]({name})" for name in figures]
+    parts += [f"![{escape(caption)}]({stem}.png)" for stem, caption in figures]
     for section, heading in SECTIONS:
         columns = text.filled(table, [column for column in table.columns if column.section == section])
         if section == "task metrics":

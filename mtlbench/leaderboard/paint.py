@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F3C8D", "#A5AA99", "#B8860B", "#444444")
 """Okabe and Ito's palette, told apart with any colour vision, and some more."""
 
-MARKERS = "osD^vP*Xhd<>"
+MARKERS = "osD^vPXhd<>p"
 MOST = 12
 """Rows that one figure tells apart; more are drawn in grey."""
 
@@ -51,15 +52,36 @@ def canvas(width: float, height: float) -> Iterator[Figure]:
 
 def save(figure: Figure, stem: Path) -> list[Path]:
     """Write `stem.png` and `stem.svg` without dates or versions in them."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+
     stem.parent.mkdir(parents=True, exist_ok=True)
+    png, svg = io.BytesIO(), io.BytesIO()
+    # Laid out once for both formats, and printed by the canvases themselves: `savefig` draws everything twice as often.
+    agg: Any = FigureCanvasAgg(figure)
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        engine.execute(figure)
+        figure.set_layout_engine("none")
+    agg.print_png(png, metadata={"Software": None})
+    vector: Any = FigureCanvasSVG(figure)
+    vector.print_svg(svg, metadata={"Date": None, "Creator": None})
     written = []
-    for suffix, metadata in ((".png", {"Software": None}), (".svg", {"Date": None, "Creator": None})):
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format=suffix[1:], metadata=metadata)
+    for suffix, buffer in ((".png", png), (".svg", svg)):
         path = stem.with_name(stem.name + suffix)
         path.write_bytes(buffer.getvalue())
         written.append(path)
     return written
+
+
+def band(axes: Any, table: Table) -> None:
+    """The line of the single-task reference and the band of its own noise, in a picture of Δ task."""
+    if table.sort != "delta/task":
+        return
+    axes.axhline(0, color="#666666", linewidth=0.8)
+    half = table.band.get("task", math.nan)
+    if math.isfinite(half):
+        axes.axhspan(-half, half, color="#000000", alpha=0.06, linewidth=0, label="reference ± its noise")
 
 
 def look(table: Table) -> dict[str, tuple[str, str]]:

@@ -124,7 +124,7 @@ class Board:
 def boards(records: Iterable[Record]) -> list[Board]:
     """Records, in any order, to one board a dataset, sorted by name."""
     by_dataset: dict[str, dict[str, list[Record]]] = defaultdict(lambda: defaultdict(list))
-    for record in sorted(records, key=lambda record: record.id):
+    for record in sorted({record.id: record for record in records}.values(), key=lambda record: record.id):
         by_dataset[record.dataset][record.protocol_id].append(record)
     found = []
     for dataset, by_protocol in sorted(by_dataset.items()):

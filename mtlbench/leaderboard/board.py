@@ -1,0 +1,66 @@
+"""All files of one dataset's leaderboard."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from mtlbench.leaderboard import curves, export, figures, latex, markdown, plans, site
+from mtlbench.leaderboard.reported import Reported
+from mtlbench.leaderboard.table import Board, Table
+from mtlbench.record import write_text
+
+Picture = tuple[str, str, Callable[[Table, Path], list[Path]]]
+
+PICTURES: tuple[Picture, ...] = (
+    (
+        "delta_vs_flops",
+        "Quality against FLOPs; small dots are seeds",
+        lambda table, stem: figures.trade_off(table, "flops", stem),
+    ),
+    (
+        "delta_vs_parameters",
+        "Quality against parameters; small dots are seeds",
+        lambda table, stem: figures.trade_off(table, "parameters", stem),
+    ),
+    (
+        "tasks",
+        "Primary metric of every task, with 95 % t intervals; dots are seeds, the dotted line is the reference",
+        figures.bars,
+    ),
+    ("ranks", "Ranks under the three definitions of Δ", figures.rank_plot),
+    ("training", "Val skill during training, with 95 % t bands", curves.training),
+    ("plans", "Sharing plans, input at the bottom; equal letters share weights", plans.side_by_side),
+)
+"""File name, caption, and what draws it."""
+
+
+def draw_board(board: Board, folder: Path, links: Mapping[str, str], published: Sequence[Reported]) -> list[Path]:
+    """Write Markdown, CSV, LaTeX, page and pictures of one dataset; returns the files, the Markdown first.
+
+    Args:
+        links: record id → its file, relative to the folder.
+        published: reported rows of this dataset.
+    """
+    drawn: list[Path] = []
+    pictures: dict[str, list[tuple[str, str]]] = {}
+    texts: dict[str, str] = {}
+    for table in board.tables:
+        found = pictures.setdefault(table.protocol_id, [])
+        for name, caption, draw in PICTURES:
+            stem = f"{name}-{table.protocol_id}"
+            files = draw(table, folder / stem)
+            if files:
+                drawn += files
+                found.append((stem, caption))
+        texts[f"leaderboard-{table.protocol_id}.tex"] = latex.table(table)
+    texts = {
+        "README.md": markdown.board(board, pictures),
+        "index.html": site.page(board, pictures, links, published),
+        "leaderboard.csv": export.leaderboard(board),
+        "seeds.csv": export.seeds(board),
+        **texts,
+    }
+    for name, content in texts.items():
+        write_text(folder / name, content)
+    return [*(folder / name for name in texts), *drawn]

@@ -1,0 +1,80 @@
+"""LaTeX: a booktabs table for a paper, the best of a column bold, its ties underlined."""
+
+from __future__ import annotations
+
+from itertools import groupby
+
+from mtlbench.leaderboard import format as text
+from mtlbench.leaderboard.columns import Column
+from mtlbench.leaderboard.table import Row, Table
+
+_SPECIAL = {
+    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
+    "±": r"$\pm$", "↑": r"$\uparrow$", "↓": r"$\downarrow$", "Δ": r"$\Delta$", "°": r"$^\circ$", "–": "--", "−": "$-$",
+    "·": r"$\cdot$", "…": r"\dots{}", "δ": r"$\delta$",
+}  # fmt: skip
+
+
+def escape(value: str) -> str:
+    """Text that LaTeX prints as it stands."""
+    return "".join(_SPECIAL.get(letter, letter) for letter in " ".join(value.split()))
+
+
+def table(table: Table) -> str:
+    """One table: the reference above a rule, then the methods; needs `\\usepackage{booktabs}`."""
+    columns = _columns(table)
+    styles = text.styles(table)
+    groups = [(name, len(list(inside))) for name, inside in groupby(columns, key=_group)]
+    lines = [
+        f"% {table.dataset}, protocol {table.protocol_id}: mean over seeds, 95 % t interval; needs \\usepackage{{booktabs}}",
+        "% bold: best of the column; underlined: Tukey-Kramer cannot separate it from the best",
+        rf"\begin{{tabular}}{{l{'r' * len(columns)}r}}",
+        r"\toprule",
+        " & ".join(["", *(_spanned(name, width) for name, width in groups), ""]) + r" \\",
+        " ".join(_rules(groups)),
+        " & ".join(["method", *(escape(text.header(column, styles[column.key])) for column in columns), "seeds"]) + r" \\",
+        r"\midrule",
+    ]
+    references = [row for row in table.rows if row.reference]
+    lines += [_line(row, columns, styles) for row in references]
+    lines += [r"\midrule"] if references else []
+    lines += [_line(row, columns, styles) for row in table.rows if not row.reference]
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
+
+
+def _columns(table: Table) -> list[Column]:
+    """What a paper's table shows: metrics (without their skills), mean skill, Δ, size and cost."""
+    metrics = [column for column in table.columns if column.key.startswith("test/")]
+    if len(table.tasks) > text.WIDEST:
+        metrics = []
+    keys = ("mean_skill", "delta/task", "delta/metric", "delta/primary", "parameters", "flops")
+    return text.filled(table, [*metrics, *(table.column(key) for key in keys)])
+
+
+def _group(column: Column) -> str:
+    return column.group if column.key.startswith("test/") else ""
+
+
+def _spanned(name: str, width: int) -> str:
+    return rf"\multicolumn{{{width}}}{{c}}{{{escape(name)}}}"
+
+
+def _rules(groups: list[tuple[str, int]]) -> list[str]:
+    rules, start = [], 2
+    for name, width in groups:
+        if name:
+            rules.append(rf"\cmidrule(lr){{{start}-{start + width - 1}}}")
+        start += width
+    return rules
+
+
+def _line(row: Row, columns: list[Column], styles: dict[str, text.Style]) -> str:
+    cells = [escape(row.title)]
+    for column in columns:
+        cell = row.cells.get(column.key)
+        shown = escape(styles[column.key].cell(cell)).replace("-", "$-$", 1) if cell and cell.mean < 0 else None
+        shown = escape(styles[column.key].cell(cell)) if shown is None else shown
+        mark = cell.mark if cell else ""
+        cells.append({"best": rf"\textbf{{{shown}}}", "tied": rf"\underline{{{shown}}}"}.get(mark, shown))
+    return " & ".join([*cells, str(len(row.records))]) + r" \\"

@@ -1,0 +1,178 @@
+"""A static page a dataset and an index: sorted, filtered and searched in the browser, from disk, without a network.
+
+The tables are DataTables, shipped with the page from the `itables` package. Without scripts they are plain tables. All
+text is escaped by the template engine.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from mtlbench.leaderboard import format as text
+from mtlbench.leaderboard import protocols, reported
+from mtlbench.leaderboard.columns import Column
+from mtlbench.leaderboard.markdown import band_note
+from mtlbench.leaderboard.table import Board, Row, Table
+
+TEMPLATES = Path(__file__).parent / "templates"
+ASSETS = ("site.css", "site.js", "datatables.css", "datatables.js")
+
+
+@lru_cache(maxsize=1)
+def _environment() -> Any:
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )  # fmt: skip
+    environment.filters["plain"] = protocols.text
+    return environment
+
+
+def assets() -> dict[str, str]:
+    """Name → content of the files that all pages share."""
+    from itables import utils
+
+    # A module cannot be imported from a file next to a page on disk, so it travels as text inside a plain script.
+    script = base64.b64encode(utils.read_package_file("html/dt_bundle.js").encode()).decode("ascii")
+    return {
+        "site.css": (TEMPLATES / "site.css").read_text(encoding="utf-8"),
+        "site.js": (TEMPLATES / "site.js").read_text(encoding="utf-8"),
+        "datatables.css": utils.read_package_file("html/dt_bundle.css"),
+        "datatables.js": f'"use strict";\nwindow.datatablesSource = "{script}";\n',
+    }
+
+
+def page(
+    board: Board,
+    figures: Mapping[str, Sequence[tuple[str, str]]],
+    links: Mapping[str, str],
+    published: Sequence[reported.Reported],
+) -> str:
+    """The page of one dataset.
+
+    Args:
+        figures: protocol id → (file name without suffix, caption).
+        links: record id → address of its file, relative to the page.
+        published: reported rows of this dataset, shown in a section of their own.
+    """
+    html = _environment().get_template("dataset.html").render(
+        board=board,
+        tables=[_view(table, links) for table in board.tables],
+        figures=figures,
+        published=_published(published),
+        differs=board.differs,
+    )  # fmt: skip
+    return str(html)
+
+
+def index(entries: Sequence[Mapping[str, Any]], refused: Sequence[str], diagram: str) -> str:
+    """The first page: one line a dataset.
+
+    Args:
+        entries: `dataset`, `best`, `quality`, `methods`, `records`, `protocols` of every dataset.
+        refused: one line a record that was left out, with the reason.
+        diagram: name of the critical-difference picture, empty without one.
+    """
+    return str(_environment().get_template("index.html").render(entries=entries, refused=refused, diagram=diagram))
+
+
+def _view(table: Table, links: Mapping[str, str]) -> dict[str, Any]:
+    """What the template needs to know of one table: text for people, numbers for sorting."""
+    styles = text.styles(table)
+    columns = [column for column in text.filled(table, table.columns) if column.key != "rank/task"]
+    shown = {column.key for column in text.overview(table)}
+    return {
+        "id": table.protocol_id,
+        "columns": [_heading(column, styles[column.key], column.key in shown) for column in columns],
+        "rows": [_row(table, row, columns, styles, links) for row in table.rows],
+        "notes": [*table.notes, *band_note(table)],
+        "card": sorted(protocols.flatten(table.protocol).items()),
+        "provenance": _provenance(table),
+    }
+
+
+def _heading(column: Column, style: text.Style, shown: bool) -> dict[str, Any]:
+    task = column.group if column.section == "task metrics" and column.group != "skill" else ""
+    help = column.help or (f"{task}: {column.title}" if task else column.title)
+    return {"task": task, "title": text.header(column, style), "help": help, "shown": shown, "section": column.section}
+
+
+def _row(
+    table: Table, row: Row, columns: Sequence[Column], styles: Mapping[str, text.Style], links: Mapping[str, str]
+) -> dict[str, Any]:
+    place = row.cells["rank/task"].mean if row.ranked else math.inf
+    return {
+        "name": row.name,
+        "settings": row.settings,
+        "reference": row.reference,
+        "rank": {"text": text.rank_text(table, row), "order": _order(place, -1)},
+        "cells": [_cell(row, column, styles[column.key]) for column in columns],
+        "records": [{"seed": record.seed, "id": record.id, "href": links.get(record.id, "")} for record in row.records],
+        "selection": row.selection,
+    }
+
+
+def _cell(row: Row, column: Column, style: text.Style) -> dict[str, str]:
+    cell = row.cells.get(column.key)
+    number = cell.mean if cell else math.nan
+    return {"text": style.cell(cell), "order": _order(number, column.better), "mark": cell.mark if cell else ""}
+
+
+def _order(number: float, better: int) -> str:
+    """What a cell is sorted by; one without a number is last where good ones are first."""
+    if math.isfinite(number):
+        return repr(float(number))
+    return "1e300" if better < 0 else "-1e300"
+
+
+def _provenance(table: Table) -> list[tuple[str, str]]:
+    """Versions and machines of the records: shown with the protocol, no part of it."""
+    found: dict[str, dict[str, None]] = {}
+    for row in table.rows:
+        for record in row.records:
+            source = record.provenance
+            for name, value in {"mtlbench": source.mtlbench, **source.versions, **source.machine}.items():
+                found.setdefault(name, {})[protocols.text(value)] = None
+    return [(name, " / ".join(sorted(values))) for name, values in sorted(found.items())]
+
+
+def _published(rows: Sequence[reported.Reported]) -> list[dict[str, Any]]:
+    """Published rows by table, each with its Δ recomputed and its rank under each definition."""
+    places = reported.ranks(rows)
+    groups: dict[tuple[str, str, str], list[reported.Reported]] = {}
+    for row in rows:
+        groups.setdefault(row.group, []).append(row)
+    views = []
+    for group in groups.values():
+        pairs = list(dict.fromkeys(pair for row in group for pair in row.cells))
+        lines = []
+        for row in group:
+            place = places.get(id(row), {})
+            lines.append(
+                {
+                    "method": row.method if row.fields["role"] != "stderr" else f"{row.method}, standard error",
+                    "cells": [row.cells.get(pair, "") for pair in pairs],
+                    "delta": row.fields["delta"],
+                    "recomputed": [
+                        f"{row.deltas[name]:.2f}" if row.deltas else "" for name in ("task", "metric", "primary")
+                    ],
+                    "ranks": " / ".join(str(place[name]) for name in ("task", "metric", "primary")) if place else "",
+                    "defects": row.fields["defects"],
+                }
+            )
+        fields = group[0].fields
+        views.append({"pairs": pairs, "lines": lines, **{key: fields[key] for key in ("source", "protocol", "status")}})
+    return views
+
+
+def dump(value: Any) -> str:
+    """JSON with a fixed order, for the files that remember what was drawn."""
+    return json.dumps(value, sort_keys=True, indent=1) + "\n"

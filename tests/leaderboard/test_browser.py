@@ -1,0 +1,89 @@
+"""The page in a real browser, opened from disk: sorted, filtered, a record opened."""
+
+import json
+import shutil
+
+import pytest
+
+from mtlbench.leaderboard import board
+from mtlbench.leaderboard.draw import draw
+from tests.leaderboard import fabricate
+
+NASTY = "<script>alert(1)</script>"
+
+
+@pytest.fixture(scope="module")
+def browser():
+    selenium = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+    chromium = next(
+        (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
+    )
+    driver = shutil.which("chromedriver")
+    if chromium is None or driver is None:
+        pytest.skip("no Chromium with chromedriver on this machine (Debian: chromium, chromium-driver)")
+    options = selenium.ChromeOptions()
+    options.binary_location = chromium
+    for option in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--window-size=1400,1000"):
+        options.add_argument(option)
+    running = selenium.Chrome(options=options, service=selenium.ChromeService(executable_path=driver))
+    yield running
+    running.quit()
+
+
+@pytest.fixture(scope="module")
+def page(browser, tmp_path_factory):
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    folder = tmp_path_factory.mktemp("site")
+    fabricate.save([*fabricate.sweep(), *fabricate.sweep(["mtan"], label=NASTY)], folder / "results")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(board, "PICTURES", ())
+        draw(folder / "results", folder / "out")
+    browser.get((folder / "out" / "index.html").as_uri())
+    browser.find_element("link text", "streets").click()
+    WebDriverWait(browser, 20).until(lambda b: b.execute_script("return document.documentElement.dataset.ready") == "yes")
+    return browser
+
+
+def names(page):
+    return [
+        cell.text.split(" (")[0]
+        for cell in page.find_elements("css selector", "table.board tbody td.name")
+        if cell.is_displayed()
+    ]
+
+
+def test_sorts_filters_hides_and_escapes(page):
+    assert NASTY in names(page), "shown as text, and no dialog is open"
+    assert len(names(page)) == 7
+    heading = next(one for one in page.find_elements("css selector", "table.board th") if one.text.startswith("FLOPs"))
+    heading.click()
+    assert names(page)[0] == "adashare", "the cheapest first"
+    box = page.find_element("css selector", ".dt-search input")
+    box.send_keys("cross")
+    assert names(page) == ["cross_stitch"]
+    box.clear()
+    box.send_keys(" ")
+    shown = len([one for one in page.find_elements("css selector", "table.board th") if one.is_displayed()])
+    next(one for one in page.find_elements("css selector", "button.dt-button") if one.text.startswith("cost")).click()
+    assert len([one for one in page.find_elements("css selector", "table.board th") if one.is_displayed()]) > shown
+
+
+def test_switches_between_light_and_dark(page):
+    before = page.execute_script("return getComputedStyle(document.body).backgroundColor")
+    page.find_element("id", "theme").click()
+    assert page.execute_script("return getComputedStyle(document.body).backgroundColor") != before
+
+
+def test_nothing_is_wider_than_a_phone(page):
+    page.set_window_size(500, 900)
+    width = page.execute_script("return [document.documentElement.scrollWidth, window.innerWidth]")
+    page.set_window_size(1400, 1000)
+    assert width[0] <= width[1]
+
+
+def test_opens_a_record_of_a_row(page):
+    link = page.find_element("css selector", "td.records a")
+    identity = link.get_attribute("title").removeprefix("record ")
+    link.click()
+    assert json.loads(page.find_element("tag name", "pre").text)["id"] == identity

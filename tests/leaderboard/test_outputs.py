@@ -1,0 +1,204 @@
+"""All outputs show the same numbers, are the same on every run, and escape what they are given."""
+
+import csv
+import html
+import io
+import re
+import time
+
+import pytest
+from rich.console import Console
+
+from mtlbench.errors import UserError
+from mtlbench.leaderboard import board, export, latex, markdown, site
+from mtlbench.leaderboard.draw import draw, draw_all, load
+from mtlbench.leaderboard.table import boards
+from mtlbench.leaderboard.terminal import terminal
+from tests.leaderboard import fabricate
+
+NASTY = "<script>alert(1)</script>"
+
+
+@pytest.fixture
+def without_pictures(monkeypatch):
+    monkeypatch.setattr(board, "PICTURES", ())
+
+
+def files_of(folder):
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+SCALES = {"k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "kB": 1e3, "MB": 1e6, "GB": 1e9, "min": 60, "h": 3600}
+
+
+def recomputed(value, half, title, shown):
+    """The few lines by which anybody can check a printed cell against the CSV."""
+    unit = re.search(r"\(([^)]*)\)", title)
+    scale = SCALES.get(unit[1], 1) if unit else 1
+    decimals = len(shown.split(" ")[0].partition(".")[2])
+    expected = f"{float(value) / scale:.{decimals}f}"
+    if half and float(half):
+        expected += f" ± {float(half) / scale:.{decimals}f}"
+    return expected
+
+
+def test_every_number_of_the_markdown_is_that_of_the_csv():
+    (only,) = boards(fabricate.sweep())
+    lines = {line["row"]: line for line in csv.DictReader(io.StringIO(export.leaderboard(only)))}
+    titles = {"Δ task": "delta/task", "Δ metric": "delta/metric", "Δ primary": "delta/primary", "skill": "mean_skill"}
+    titles |= {"params": "parameters", "FLOPs": "flops", "train FLOPs": "training_flops", "train time": "training_seconds"}
+    titles |= {
+        "peak memory": "peak_memory_bytes",
+        "train images": "images",
+        "updates": "updates",
+        "sparsity": "extra/sparsity",
+    }
+    checked = 0
+    head = []
+    for line in markdown.board(only, {}).splitlines():
+        cells = [re.sub(r"\*\*|</?u>", "", cell.strip()) for cell in line[2:-2].split(" | ")]
+        if line.startswith("| :--") or line.startswith("| --:"):
+            continue
+        if not line.startswith("|"):
+            head = []
+        elif not head:
+            head = cells
+        else:
+            row = lines.get(cells[head.index("method")] if "method" in head else "")
+            for title, shown in zip(head, cells, strict=True):
+                plain = re.sub(r" ?\([^)]*\)| [↑↓]", "", title).strip()
+                task, _, metric = plain.partition(": ")
+                key = titles.get(plain) or (f"skill/{task}" if metric == "skill" else f"test/{task}/{metric}")
+                key = key.replace("\\", "")
+                if row and row.get(key) and shown != "–":
+                    assert shown == recomputed(row[key], row[f"{key}/ci95"], title, shown), (title, shown)
+                    checked += 1
+    assert checked > 100
+
+
+def test_latex_and_page_show_the_numbers_of_the_markdown():
+    (only,) = boards(fabricate.sweep())
+    readme = re.sub(r"\*\*|</?u>", "", markdown.board(only, {}))
+    page = html.unescape(site.page(only, {}, {}, []))
+    paper = latex.table(only.tables[0]).replace(r"$\pm$", "±").replace("$-$", "-")
+    shown = set(re.findall(r"-?\d+\.\d+ ± \d+\.\d+", readme))
+    assert len(shown) > 50
+    assert shown == set(re.findall(r"-?\d+\.\d+ ± \d+\.\d+", page))
+    in_paper = set(re.findall(r"-?\d+\.\d+ ± \d+\.\d+", paper))
+    assert len(in_paper) > 30 and in_paper <= shown
+    assert r"\textbf{" in paper and r"\underline{" in paper and r"\toprule" in paper
+
+
+def test_seeds_csv_has_every_record_and_its_mean_is_the_leaderboards():
+    (only,) = boards(fabricate.sweep())
+    seeds = list(csv.DictReader(io.StringIO(export.seeds(only))))
+    assert len(seeds) == 18
+    for line in csv.DictReader(io.StringIO(export.leaderboard(only))):
+        values = [float(one["test/depth/abs_err"]) for one in seeds if one["key"] == line["key"]]
+        assert float(line["test/depth/abs_err"]) == pytest.approx(sum(values) / len(values), rel=1e-12)
+
+
+def test_html_markdown_and_latex_are_escaped(tmp_path, without_pictures):
+    records = [*fabricate.sweep(["single_task"]), *fabricate.sweep(["mtan"], label=NASTY, changed={"a|b": "<b>&_$"})]
+    fabricate.save(records, tmp_path / "results")
+    draw(tmp_path / "results", tmp_path / "out")
+    for path in (tmp_path / "out" / "streets").iterdir():
+        if path.suffix in (".html", ".md"):
+            assert NASTY not in path.read_text(), path
+    page = (tmp_path / "out" / "streets" / "index.html").read_text()
+    assert html.escape(NASTY) in page
+    assert NASTY not in (tmp_path / "out" / "index.html").read_text()
+    (paper,) = (tmp_path / "out" / "streets").glob("*.tex")
+    assert r"a|b=\textless{}b\textgreater{}\&\_\$" in paper.read_text()
+    readme = (tmp_path / "out" / "streets" / "README.md").read_text()
+    assert r"a\|b=&lt;b&gt;&amp;" in readme
+
+
+def test_same_records_same_bytes_pictures_included(tmp_path):
+    records = fabricate.sweep(["single_task", "mtan", "adashare"], seeds=2, epochs=3)
+    fabricate.save(records, tmp_path / "a" / "results")
+    fabricate.save(records[::-1], tmp_path / "b" / "results")
+    first = draw(tmp_path / "a" / "results", tmp_path / "a" / "out")
+    draw(tmp_path / "b" / "results", tmp_path / "b" / "out")
+    assert first[0].name == "README.md" and all(path.is_file() for path in first)
+    drawn = files_of(tmp_path / "a" / "out")
+    assert drawn == files_of(tmp_path / "b" / "out")
+    suffixes = [path.suffix for path in first if path.parent.name == "streets"]
+    assert suffixes.count(".png") == suffixes.count(".svg") == 6
+
+
+def test_only_what_changed_is_drawn_again(tmp_path, without_pictures):
+    results, out = tmp_path / "results", tmp_path / "out"
+    fabricate.save(fabricate.sweep(["single_task", "mtan"], ("one", "two")), results)
+    assert draw_all(results, out).drawn == ["one", "two"]
+    before = files_of(out)
+    assert draw_all(results, out).kept == ["one", "two"]
+    fabricate.save([fabricate.record("mtan", "two", 7)], results)
+    again = draw_all(results, out)
+    assert (again.drawn, again.kept) == (["two"], ["one"])
+    changed = {name for name, content in files_of(out).items() if before.get(name) != content}
+    assert changed and all(name.startswith("two/") or name == "index.html" for name in changed)
+    (out / "one" / "README.md").unlink()
+    assert draw_all(results, out).drawn == ["one"]
+
+
+def test_incremental_drawing_ends_as_drawing_from_nothing(tmp_path, without_pictures):
+    results = tmp_path / "results"
+    other = fabricate.protocol("one", precision="bf16")
+    fabricate.save([*fabricate.sweep(["mtan"], ("one",)), fabricate.record("mtan", "one", card=other)], results)
+    draw(results, tmp_path / "out")
+    for path in results.rglob("*.json"):
+        if '"bf16"' in path.read_text():
+            path.unlink()
+    draw(results, tmp_path / "out")
+    draw(results, tmp_path / "fresh")
+    assert files_of(tmp_path / "out") == files_of(tmp_path / "fresh"), "no file of the vanished protocol is left"
+
+
+def test_bad_records_are_refused_by_name_and_the_rest_is_drawn(tmp_path, without_pictures):
+    results = fabricate.save(fabricate.sweep(["mtan"]), tmp_path / "results")
+    (results / "half.json").write_text("{")
+    bad = fabricate.record("pcgrad")
+    bad.result.test.skill["depth"] = 0.99
+    fabricate.save([bad], results)
+    done = draw_all(results, tmp_path / "out")
+    assert done.drawn == ["streets"]
+    assert len(done.refused) == 2
+    assert any("half.json" in line and "not a readable record" in line for line in done.refused)
+    assert any(bad.id in line and "skill of depth" in line for line in done.refused)
+    assert "half.json" in (tmp_path / "out" / "index.html").read_text()
+    assert "pcgrad" not in (tmp_path / "out" / "streets" / "README.md").read_text()
+
+
+def test_mistakes_get_one_clear_line(tmp_path):
+    with pytest.raises(UserError, match="no such folder of records"):
+        draw(tmp_path / "nowhere", tmp_path / "out")
+    fabricate.save([fabricate.record()], tmp_path / "results")
+    with pytest.raises(UserError, match="Did you mean 'streets'"):
+        load(tmp_path / "results", ["street"])
+
+
+def test_the_terminal_leaderboard_fits_a_hundred_columns():
+    console = Console(width=100, file=io.StringIO(), color_system=None)
+    console.print(terminal(boards(fabricate.sweep())))
+    text = console.file.getvalue()
+    assert all(len(line) <= 100 for line in text.splitlines())
+    for word in ("cross_stitch", "Δ task", "mIoU", "abs_err", "FLOPs", "seeds", "ref."):
+        assert word in text
+    assert "No records" in str(terminal([]))
+
+
+def test_many_records_are_drawn_in_time(tmp_path, without_pictures):
+    """A twentieth of the ten thousand records that must take less than 20 s; pictures, whose number is fixed, apart."""
+    results = tmp_path / "results"
+    results.mkdir()
+    for record in fabricate.sweep(["single_task", "mtan"], seeds=2):
+        text = record.model_dump_json()
+        for copy in range(125):
+            changed = text.replace(f'"id":"{record.id}"', f'"id":"{record.id}-{copy}"').replace(
+                '"label":""', f'"label":"m{copy}"'
+            )
+            (results / f"{record.id}-{copy}.json").write_text(changed)
+    started = time.process_time()
+    draw(results, tmp_path / "out")
+    assert time.process_time() - started < 4
