@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import zlib
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from PIL import Image, UnidentifiedImageError
 from mtlbench.contract.dataset import BadSample
 
 Array = NDArray[Any]
+_HEADERS = Lock()
 
 
 def read_image(path: Path) -> Image.Image:
@@ -41,12 +43,15 @@ def read_array(path: Path) -> Array:
         BadSample: the file is missing, truncated, or no array of numbers.
     """
     try:
-        array = np.load(path, allow_pickle=False)
+        # Two threads must not parse headers at once: Python's parser of literals is not safe in every release.
+        with _HEADERS:
+            mapped = np.load(path, mmap_mode="r", allow_pickle=False)
+        array = np.array(mapped)
     except FileNotFoundError:
         raise BadSample(f"{path} is missing") from None
     except (OSError, ValueError, EOFError) as error:
         raise BadSample(f"{path} cannot be read as a NumPy array: {error}") from None
-    if not isinstance(array, np.ndarray) or array.dtype.kind not in "biuf":
+    if array.dtype.kind not in "biuf":
         raise BadSample(f"{path} holds no array of numbers")
     return array
 

@@ -169,7 +169,15 @@ def _write_split(
 
 
 def _load_all(dataset: Dataset, name: str, keys: Sequence[Key]) -> Iterator[tuple[Key, Loaded | BadSample]]:
-    """All samples in order, loaded by a few threads that run a little ahead (decoders release the interpreter)."""
+    """All samples in order; of plugins that say `thread_safe = True`, loaded by a few threads that run a little ahead.
+
+    Not of others: a plugin may hold an open file, and even `np.load` is not safe (it parses headers by
+    `ast.literal_eval`, which raises SystemError now and then when two threads are in it; seen with Python 3.11.7).
+    """
+    if not getattr(dataset, "thread_safe", False):
+        for key in keys:
+            yield key, _load(dataset, name, key)
+        return
     with ThreadPoolExecutor(threads()) as pool:
         waiting: deque[tuple[Key, Future[Loaded | BadSample]]] = deque()
         try:

@@ -85,6 +85,16 @@ def test_multi_input_batches_say_whose_rows_are_whose(tmp_path):
     assert len(batch.target("segmentation")) == 2 and batch.rows["depth"].tolist() == []
 
 
+def test_threads_change_nothing(tmp_path):
+    threaded = prepare(toy(type("Threaded", (Toy,), {"thread_safe": True})), "toy", tmp_path / "threads")
+    plain = prepare(toy(), "toy", tmp_path / "plain")
+    assert threaded.fingerprint == plain.fingerprint
+    for name, split in plain.splits.items():
+        assert split.ids == threaded.splits[name].ids
+        for key, tensor in split.tensors.items():
+            assert torch.equal(tensor, threaded.splits[name].tensors[key])
+
+
 def test_prepared_once(tmp_path, monkeypatch):
     first = prepare(toy(), "toy", tmp_path)
     monkeypatch.setattr(Toy, "load", lambda *_: pytest.fail("prepared twice"))
