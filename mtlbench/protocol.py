@@ -9,6 +9,7 @@ import hashlib
 from typing import Any
 
 from mtlbench.contract import Augmentation, Dataset
+from mtlbench.measure.robustness_suite import robustness_card
 from mtlbench.record import canonical
 from mtlbench.settings import Settings
 
@@ -52,17 +53,8 @@ def card(
         "precision": precision,
         "budget": {"mode": settings.budget, "epochs": settings.epochs, "unit": "passes over train, per task"},
         "selection": SELECTION,
-        "robustness": robustness_card(settings),
+        "robustness": robustness_card(settings, dataset),
     }
-
-
-def robustness_card(settings: Settings) -> dict[str, Any]:
-    """What the network is evaluated under beside clean images."""
-    if settings.robustness == "off":
-        return {"suite": "off"}
-    from mtlbench.measure.corruptions import SUITE_VERSION
-
-    return {"suite": settings.robustness, "version": SUITE_VERSION, "corrupt_at": settings.corrupt_at}
 
 
 def protocol_id(protocol: dict[str, Any]) -> str:

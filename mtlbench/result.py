@@ -59,7 +59,7 @@ def build_result(trial: Trial) -> Result:
         val=trial.evaluate("val"),
         test=test,
         shifted=shifted,
-        robustness=_robustness(trial),
+        robustness=_robustness(trial, test),
         cost=Cost(
             parameters=parameters(trial.network, deployed),
             flops=inference_flops(trial.network, deployed, trial.device),
@@ -86,12 +86,13 @@ def _test(trial: Trial) -> tuple[Evaluation, dict[str, dict[str, Packed]]]:
     return trial.referee.evaluation(metrics, trial.referee.constant_metrics(split)), packed
 
 
-def _robustness(trial: Trial) -> dict[str, Any] | None:
-    if trial.spec.settings.robustness == "off":
+def _robustness(trial: Trial, clean: Evaluation) -> dict[str, Any] | None:
+    settings = trial.spec.settings
+    if settings.robustness == "off" and not settings.robustness_val and not settings.pgd:
         return None
     from mtlbench.measure.robustness import evaluate_robustness
 
-    return evaluate_robustness(trial)
+    return evaluate_robustness(trial, clean)
 
 
 def task_card(task: Task) -> TaskCard:

@@ -6,15 +6,17 @@ One flat list of names, the same in experiment files, on the command line and in
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from mtlbench.contract.optim import OptimizerSpec
 from mtlbench.contract.run import Budget, BudgetMode
 from mtlbench.errors import UserError, did_you_mean
 from mtlbench.networks.backbone import BackboneSpec
 from mtlbench.networks.heads import HeadSpec
+
+Radius = Annotated[float, Field(gt=0, le=255, allow_inf_nan=False)]
 
 
 class Settings(BaseModel):
@@ -49,6 +51,19 @@ class Settings(BaseModel):
         "off", description="corruptions to evaluate under: off, quick or full"
     )
     corrupt_at: Literal["network", "native"] = Field("network", description="resolution that images are corrupted at")
+    robustness_val: bool = Field(False, description="evaluate the four extra corruptions on val, for choosing by them")
+    frost_textures: str = Field("", description="folder with photographs of ice for frost; empty: generated ice")
+    pgd: tuple[Radius, ...] = Field(
+        (), description="radii of PGD attacks (L-infinity) in units of 1/255, such as [0.25, 1, 4]; empty: no attack"
+    )
+    pgd_steps: int = Field(0, ge=0, description="steps of an attack; 0: ceil(max(1, min(radius + 4, 1.25 radius)))")
+    pgd_on: tuple[str, ...] = Field((), description="tasks to attack, `all` for all losses; empty: each task, and all")
+
+    @field_validator("robustness", mode="before")
+    @classmethod
+    def _off(cls, value: Any) -> Any:
+        """YAML reads a bare `off` as false."""
+        return "off" if value is False else value
 
     def backbone_spec(self) -> BackboneSpec:
         return BackboneSpec(
