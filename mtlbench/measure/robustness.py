@@ -19,7 +19,7 @@ from mtlbench.contract.dataset import Augmentation
 from mtlbench.errors import UserError
 from mtlbench.measure.corruptions import CORRUPTIONS, corrupt, suite_version
 from mtlbench.measure.native import NativeImages
-from mtlbench.measure.robustness_suite import Suite, test_suite, val_suite
+from mtlbench.measure.robustness_suite import Suite, choosing_suite, reported_suite
 from mtlbench.measure.robustness_summary import summarise
 from mtlbench.measure.subject import Subject, reading
 from mtlbench.record import Evaluation
@@ -44,7 +44,7 @@ def evaluate_robustness(trial: Trial, clean: Evaluation) -> dict[str, Any]:
     textures = settings.frost_textures or None
     found: dict[str, Any] = {"suite": settings.robustness, "cells": {}}
     augmentation = dataset.augmentation if settings.augment else Augmentation()
-    if suite := test_suite(settings, augmentation):
+    if suite := reported_suite(settings, augmentation):
         subject = Subject.of(trial, "test")
         native = NativeImages(dataset, "test") if settings.corrupt_at == "native" else None
         found |= {
@@ -56,7 +56,7 @@ def evaluate_robustness(trial: Trial, clean: Evaluation) -> dict[str, Any]:
             "images": len(subject.split),
             "cells": evaluate_cells(subject, suite, native, textures),
         }
-    if extra := val_suite(settings):
+    if extra := choosing_suite(settings):
         native = NativeImages(dataset, "val") if settings.corrupt_at == "native" else None
         found["val"] = {
             "corruptions": extra.describe(),

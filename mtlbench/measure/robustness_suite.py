@@ -74,7 +74,7 @@ class Suite:
         ]
 
 
-def test_suite(settings: Settings, augmentation: Augmentation) -> Suite | None:
+def reported_suite(settings: Settings, augmentation: Augmentation) -> Suite | None:
     """What test is evaluated under: 15 corruptions x 5 severities, or six x three; None when robustness is off.
 
     Args:
@@ -89,7 +89,7 @@ def test_suite(settings: Settings, augmentation: Augmentation) -> Suite | None:
     return Suite(settings.robustness, kept, severities, left_out)
 
 
-def val_suite(settings: Settings) -> Suite | None:
+def choosing_suite(settings: Settings) -> Suite | None:
     """The four extra corruptions, which are for choosing on val and are never reported as test; None when off."""
     if not settings.robustness_val:
         return None
@@ -137,7 +137,7 @@ def robustness_card(settings: Settings, dataset: Dataset) -> dict[str, Any]:
             folder of ice textures cannot be used, or an unknown task is to be attacked.
     """
     augmentation = dataset.augmentation if settings.augment else Augmentation()
-    test, val = test_suite(settings, augmentation), val_suite(settings)
+    test, val = reported_suite(settings, augmentation), choosing_suite(settings)
     card: dict[str, Any] = {"suite": settings.robustness}
     if test or val:
         _check(settings, dataset, (test.corruptions if test else ()) + (val.corruptions if val else ()))
