@@ -1,0 +1,29 @@
+"""Aligned-MTL: independent component alignment (Senushkin et al., CVPR 2023, arXiv:2305.19000, algorithm 1)."""
+
+from collections.abc import Callable
+from typing import ClassVar, Literal
+
+from torch import Tensor
+
+from mtlbench.contract import Choice, Hyper, JacobianStrategy, TaskLosses
+
+
+class AlignedMTL(JacobianStrategy):
+    """Replace the task gradients by the nearest ones that are orthogonal and equally long, and take their mean.
+
+    torchjd's weighting. Other code sums: T times this.
+    """
+
+    invariances: ClassVar[frozenset[str]] = frozenset({"one_task", "task_order"})
+
+    scale: Literal["min", "median", "rmse"] = Hyper(
+        "min", search=Choice(("min", "median", "rmse")), help="which singular value all components are scaled to"
+    )
+
+    def setup(self) -> None:
+        from torchjd.aggregation import AlignedMTLWeighting
+
+        self.weighting: Callable[[Tensor], Tensor] = AlignedMTLWeighting(scale_mode=self.scale)
+
+    def weights(self, gramian: Tensor, losses: TaskLosses) -> Tensor:
+        return self.weighting(gramian)

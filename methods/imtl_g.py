@@ -1,0 +1,26 @@
+"""IMTL-G: impartial multi-task learning, gradient part (Liu et al., ICLR 2021, eq. 3)."""
+
+from collections.abc import Callable
+from typing import ClassVar
+
+from torch import Tensor
+
+from mtlbench.contract import JacobianStrategy, TaskLosses
+
+
+class IMTLG(JacobianStrategy):
+    """Find weights (of sum 1, some perhaps negative) whose combined gradient has equal projections on all task gradients.
+
+    torchjd's weighting, which also covers linearly dependent gradients.
+    """
+
+    invariances: ClassVar[frozenset[str]] = frozenset({"one_task", "task_order", "loss_scale"})
+
+    def setup(self) -> None:
+        from torchjd.aggregation import IMTLGWeighting
+
+        self.weighting: Callable[[Tensor], Tensor] = IMTLGWeighting()
+
+    def weights(self, gramian: Tensor, losses: TaskLosses) -> Tensor:
+        # The weights do not depend on the overall scale, torchjd's guard against a sum of 0 does.
+        return self.weighting(gramian / gramian.diagonal().sum())
