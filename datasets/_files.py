@@ -36,6 +36,32 @@ def read_image(path: Path) -> Image.Image:
         raise BadSample(f"{path} cannot be decoded: {error}") from None
 
 
+def read_rgb(path: Path) -> Image.Image:
+    """A decoded RGB image with 8 bits a channel.
+
+    Raises:
+        BadSample: the file is missing, truncated, no image, or of another mode.
+    """
+    picture = read_image(path)
+    if picture.mode != "RGB":
+        raise BadSample(f"{path} is a {picture.mode} image, expected RGB with 8 bits a channel")
+    return picture
+
+
+def read_map(path: Path, *sizes: tuple[int, ...]) -> Array:
+    """A decoded image file of one channel, or of palette indices, as an array of one of the given sizes.
+
+    Raises:
+        BadSample: the file is missing, truncated, no image, or of another size.
+    """
+    return require_shape(path, np.asarray(read_image(path)), *sizes)
+
+
+def shrunk(picture: Image.Image, height: int, width: int) -> Array:
+    """A picture resized by averaging the pixels under each new one: uint8 [height, width, 3]."""
+    return np.array(picture.resize((width, height), Image.Resampling.BOX))
+
+
 def read_array(path: Path) -> Array:
     """The array in a `.npy` file.
 
@@ -92,7 +118,7 @@ def require_range(path: Path, array: Array, low: float, high: float, what: str) 
 
 
 def nearest(array: Array, height: int, width: int) -> Array:
-    """A map [H, W] resized by taking the pixel under each new pixel's centre: no value is made up."""
-    rows = ((np.arange(height) + 0.5) * array.shape[0] / height).astype(np.int64)
-    columns = ((np.arange(width) + 0.5) * array.shape[1] / width).astype(np.int64)
-    return array[rows[:, None], columns[None, :]]
+    """A map [H, W] (or [..., H, W]) resized by taking the pixel under each new pixel's centre: no value is made up."""
+    rows = ((np.arange(height) + 0.5) * array.shape[-2] / height).astype(np.int64)
+    columns = ((np.arange(width) + 0.5) * array.shape[-1] / width).astype(np.int64)
+    return array[..., rows[:, None], columns[None, :]]

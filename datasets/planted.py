@@ -90,6 +90,7 @@ class Planted(Dataset):
         ),
     )
     embedded: ClassVar[bool] = True
+    thread_safe: ClassVar[bool] = True
     mean: ClassVar[tuple[float, float, float]] = (0.45, 0.45, 0.45)
     std: ClassVar[tuple[float, float, float]] = (0.15, 0.15, 0.15)
     defaults: ClassVar[Mapping[str, Any]] = {

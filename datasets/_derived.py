@@ -1,0 +1,65 @@
+"""Targets that are computed from others: surface normals from depth, contours from labels."""
+
+from __future__ import annotations
+
+import numpy as np
+from mtlbench.datasets._files import Array
+
+JUMP = 0.05
+"""Neighbours whose depths differ by more than this share of the smaller one lie on different surfaces."""
+
+
+def normals_from_depth(depth: Array, focal: tuple[float, float], centre: tuple[float, float]) -> Array:
+    """Surface normals of a depth map.
+
+    Every pixel is moved back to its point in space; the normal is the cross product of the central differences along the
+    rows and the columns. Pixels at the border, without depth, or whose neighbours are without depth or on another surface
+    (`JUMP`) have none.
+
+    Args:
+        depth: [H, W], distance along the optical axis; not finite or <= 0 where unknown.
+        focal: (f_x, f_y) in pixels.
+        centre: (c_x, c_y) in pixels.
+
+    Returns:
+        float32 [3, H, W]: unit vectors (x right, y down, z forward), turned towards the camera; 0 where there is none.
+    """
+    known = np.isfinite(depth) & (depth > 0)
+    z = np.where(known, depth, 1).astype(np.float64)
+    height, width = z.shape
+    v, u = np.mgrid[:height, :width]
+    point = np.stack([(u - centre[0]) / focal[0] * z, (v - centre[1]) / focal[1] * z, z])
+    across, down = point[:, 1:-1, 2:] - point[:, 1:-1, :-2], point[:, 2:, 1:-1] - point[:, :-2, 1:-1]
+    normal = np.cross(across, down, axis=0)
+    middle, valid = z[1:-1, 1:-1], known[1:-1, 1:-1].copy()
+    for rows, columns in ((1, 0), (1, 2), (0, 1), (2, 1)):
+        window = slice(rows, height - 2 + rows), slice(columns, width - 2 + columns)
+        near = np.minimum(z[window], middle)
+        valid &= known[window] & (np.abs(z[window] - middle) <= JUMP * near)
+    length = np.linalg.norm(normal, axis=0)
+    valid &= length > 0
+    normal /= np.where(valid, length, 1)
+    away = (normal * point[:, 1:-1, 1:-1]).sum(0) > 0
+    result = np.zeros((3, height, width), np.float32)
+    result[:, 1:-1, 1:-1] = np.where(valid, np.where(away, -normal, normal), 0)
+    return result
+
+
+def contours(labels: Array, ignore: int = 255) -> Array:
+    """Pixels in whose 3x3 neighbourhood two classes meet: dilation and erosion of the label map differ.
+
+    Args:
+        labels: uint8 [H, W].
+        ignore: label of void pixels: they are unlabelled (255), and no class that could meet another.
+
+    Returns:
+        uint8 [1, H, W]: 1 on a contour, 0 off it, 255 unlabelled.
+    """
+    void = labels == ignore
+    height, width = labels.shape
+    highest = np.pad(np.where(void, -1, labels.astype(np.int16)), 1, constant_values=-1)
+    lowest = np.pad(np.where(void, 256, labels.astype(np.int16)), 1, constant_values=256)
+    windows = [(slice(i, i + height), slice(j, j + width)) for i in range(3) for j in range(3)]
+    dilated = np.max([highest[window] for window in windows], axis=0)
+    eroded = np.min([lowest[window] for window in windows], axis=0)
+    return np.where(void, 255, dilated != eroded).astype(np.uint8)[None]
