@@ -8,6 +8,9 @@ from pathlib import Path
 from mtlbench.leaderboard import paint
 from mtlbench.measure.statistics import NEMENYI_DATASETS, critical_difference
 
+AT_MOST = 24
+"""Methods in the diagram, the best ones; the critical difference is that of all."""
+
 
 def mean_ranks(ranks: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
     """Mean rank of every method that is ranked on all datasets, re-ranked among these; empty below five datasets.
@@ -46,7 +49,8 @@ def diagram(ranks: Mapping[str, Mapping[str, float]], stem: Path) -> list[Path]:
     if not means:
         return []
     difference = critical_difference(len(means), len(ranks))
-    order = sorted(means, key=lambda name: (means[name], name))
+    order = sorted(means, key=lambda name: (means[name], name))[:AT_MOST]
+    means = {name: means[name] for name in order}
     bars = joined(means, difference)
     with paint.canvas(8.0, 1.3 + 0.26 * len(order) + 0.12 * len(bars)) as figure:
         axes = figure.subplots()

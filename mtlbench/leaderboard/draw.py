@@ -21,7 +21,7 @@ from typing import Any
 
 from mtlbench import record as records
 from mtlbench.errors import UserError, did_you_mean
-from mtlbench.leaderboard import critical, reported, site
+from mtlbench.leaderboard import critical, parallel, reported, site
 from mtlbench.leaderboard import format as text
 from mtlbench.leaderboard.board import draw_board
 from mtlbench.leaderboard.check import read_checked
@@ -72,22 +72,22 @@ def draw_all(results: Path, out: Path, datasets: Sequence[str] | None = None, pu
         groups, refused, parsed = _sort(results, digests, states)
         _require(results, datasets, groups)
         rows = _published(published or out / "reported")
-        files: list[Path] = []
-        drawn, kept = [], []
-        for dataset, names in sorted(groups.items()):
-            if datasets and dataset not in datasets:
-                continue
+        chosen = [dataset for dataset in sorted(groups) if not datasets or dataset in datasets]
+        jobs, kept = [], []
+        for dataset in chosen:
             mine = [row for row in rows if row.fields["dataset"] == dataset]
-            key = _key(os.path.relpath(results, out), {name: digests[name] for name in names}, mine)
+            key = _key(os.path.relpath(results, out), {name: digests[name] for name in groups[dataset]}, mine)
             state = states.get(dataset)
             if state and state["key"] == key and all((out / dataset / name).exists() for name in state["outputs"]):
                 kept.append(dataset)
             else:
-                state = states[dataset] = _draw(results, out / dataset, names, parsed, mine, digests, key, state)
-                drawn.append(dataset)
-            files += [out / dataset / name for name in state["outputs"]]
+                jobs.append(_Job(dataset, groups[dataset], mine, key))
+        states |= parallel.each(
+            lambda job: (job.dataset, _draw(results, out, job, parsed, digests, states.get(job.dataset))), jobs
+        )
+    files = [out / dataset / name for dataset in chosen for name in states[dataset]["outputs"]]
     present = {dataset: state for dataset, state in sorted(states.items()) if dataset in groups}
-    return Drawn([*files, *_index(out, present, refused)], drawn, kept, refused)
+    return Drawn([*files, *_index(out, present, refused)], [job.dataset for job in jobs], kept, refused)
 
 
 def load(results: Path, datasets: Sequence[str] | None = None) -> tuple[list[Record], list[str]]:
@@ -164,19 +164,29 @@ def _require(results: Path, datasets: Sequence[str] | None, known: Any) -> None:
             raise UserError(f"{results} has no record of dataset {name!r}.{did_you_mean(name, known)}")
 
 
+@dataclass(frozen=True)
+class _Job:
+    """One dataset to draw: the names of its records, its reported rows, and the key of both."""
+
+    dataset: str
+    names: list[str]
+    published: list[reported.Reported]
+    key: str
+
+
 def _draw(
-    results: Path, folder: Path, names: list[str], parsed: dict[str, Record], published: list[reported.Reported],
-    digests: dict[str, str], key: str, before: dict[str, Any] | None,
-) -> dict[str, Any]:  # fmt: skip
+    results: Path, out: Path, job: _Job, parsed: dict[str, Record], digests: dict[str, str], before: dict[str, Any] | None
+) -> dict[str, Any]:
     """Draw one dataset and remember what from. Files of an earlier drawing that are no longer made are removed."""
+    folder, names = out / job.dataset, job.names
     found = {name: parsed[name] if name in parsed else records.read(results / name) for name in names}
     (board,) = boards(found.values())
     links = {record.id: Path(os.path.relpath(results / name, folder)).as_posix() for name, record in found.items()}
-    outputs = [path.name for path in draw_board(board, folder, links, published)]
+    outputs = [path.name for path in draw_board(board, folder, links, job.published)]
     for name in set(before["outputs"] if before else ()) - set(outputs):
         (folder / name).unlink(missing_ok=True)
     state = {
-        "key": key,
+        "key": job.key,
         "files": {name: digests[name] for name in names},
         "outputs": outputs,
         "entry": _entry(board),

@@ -20,12 +20,12 @@ def trade_off(table: Table, cost: str, stem: Path) -> list[Path]:
     """
     rows = [row for row in table.rows if cost in row.cells and math.isfinite(row.cells[table.sort].mean)]
     rows = [row for row in rows if row.cells[cost].mean > 0]
-    if len(rows) < 2:
-        return []
     column = table.column(cost)
     style = text.style(column, [row.cells[cost] for row in rows])
     points = [(row.cells[cost].mean / style.scale, row.cells[table.sort].mean) for row in rows]
     look = paint.look(table)
+    if len(rows) < 2 or not any(row.key in look for row in rows):
+        return []
     with paint.canvas(7.6, 4.2) as figure:
         axes = figure.subplots()
         paint.band(axes, table)
@@ -34,20 +34,32 @@ def trade_off(table: Table, cost: str, stem: Path) -> list[Path]:
         others = [point for row, point in zip(rows, points, strict=True) if row.key not in look]
         if others:
             axes.plot(*zip(*others, strict=True), marker=".", linestyle="", color=paint.GREY, label=f"{len(others)} more")
-        for row, (x, y) in zip(rows, points, strict=True):
-            if row.key not in look:
-                continue
+        shown = [(row, point) for row, point in zip(rows, points, strict=True) if row.key in look]
+        for row, (x, y) in shown:
             colour, marker = look[row.key]
-            cell = row.cells[table.sort]
-            half = cell.own if math.isfinite(cell.own) else None
-            axes.errorbar(
-                [x], [y], half, label=paint.clip(row.title), color=colour, marker=marker, markersize=8, capsize=2.5,
-                linewidth=1.1, linestyle="", markeredgecolor="white", markeredgewidth=0.6, zorder=3,
-            )  # fmt: skip
-            seeds = [number / style.scale for number in row.cells[cost].values]
-            axes.plot(
-                seeds, cell.values, marker="o", markersize=3.6, linestyle="", color="white", markeredgecolor=colour, zorder=4
+            axes.scatter(
+                [x],
+                [y],
+                60,
+                color=colour,
+                marker=marker,
+                edgecolor="white",
+                linewidth=0.6,
+                zorder=3,
+                label=paint.clip(row.title),
             )
+        colours = [look[row.key][0] for row, _ in shown]
+        halves = [half if math.isfinite(half := row.cells[table.sort].own) else 0.0 for row, _ in shown]
+        xs, ys = ([point[i] for _, point in shown] for i in (0, 1))
+        lows, highs = ([y + sign * half for y, half in zip(ys, halves, strict=True)] for sign in (-1, 1))
+        axes.vlines(xs, lows, highs, colors=colours, linewidth=1.2, zorder=2.5)
+        seeds = [
+            (number / style.scale, value, look[row.key][0])
+            for row, _ in shown
+            for number, value in zip(row.cells[cost].values, row.cells[table.sort].values, strict=True)
+        ]
+        costs, values, edges = zip(*seeds, strict=True)
+        axes.scatter(costs, values, 13, facecolor="white", edgecolor=edges, linewidth=1, zorder=4)
         if max(x for x, _ in points) > 8 * min(x for x, _ in points):
             axes.set_xscale("log")
         axes.set_xlabel(text.header(column, style))
@@ -68,16 +80,18 @@ def bars(table: Table, stem: Path) -> list[Path]:
     with paint.canvas(2.2 + 2.3 * len(columns), 0.9 + 0.36 * len(rows)) as figure:
         panels = figure.subplots(1, len(columns), sharey=True, squeeze=False)[0]
         for axes, column in zip(panels, columns, strict=True):
-            for place, row in enumerate(rows):
-                if column.key not in row.cells:
-                    continue
-                cell, colour = row.cells[column.key], look[row.key][0]
-                half = cell.half if math.isfinite(cell.half) else None
-                axes.errorbar([cell.mean], [place], xerr=half, color=colour, marker="D", markersize=5.5, capsize=2.5)
-                axes.plot(
-                    cell.values, [place] * len(cell.values), marker="o", linestyle="", color="white",
-                    markeredgecolor=colour, markersize=3.6, zorder=3,
-                )  # fmt: skip
+            places = [place for place, row in enumerate(rows) if column.key in row.cells]
+            if not places:
+                continue
+            cells = [rows[place].cells[column.key] for place in places]
+            colours = [look[rows[place].key][0] for place in places]
+            halves = [cell.half if math.isfinite(cell.half) else 0.0 for cell in cells]
+            ends = [(cell.mean - half, cell.mean + half) for cell, half in zip(cells, halves, strict=True)]
+            axes.hlines(places, *zip(*ends, strict=True), colors=colours, linewidth=1.4, zorder=2)
+            axes.scatter([cell.mean for cell in cells], places, 38, c=colours, marker="D", zorder=2.5)
+            seeds = [(v, place, c) for cell, place, c in zip(cells, places, colours, strict=True) for v in cell.values]
+            values, heights, edges = zip(*seeds, strict=True)
+            axes.scatter(values, heights, 13, facecolor="white", edgecolor=edges, linewidth=1, zorder=3)
             if table.reference is not None and column.key in table.reference.cells:
                 axes.axvline(table.reference.cells[column.key].mean, color="#666666", linewidth=0.8, linestyle=":")
             style = text.style(column, [row.cells[column.key] for row in rows if column.key in row.cells])

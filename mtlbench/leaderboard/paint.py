@@ -41,13 +41,13 @@ _RC: Any = {
 
 
 @contextmanager
-def canvas(width: float, height: float) -> Iterator[Figure]:
+def canvas(width: float, height: float, layout: str | None = "constrained") -> Iterator[Figure]:
     """A figure of that many inches, drawn and to be saved under the project's settings."""
     import matplotlib
     from matplotlib.figure import Figure
 
     with matplotlib.rc_context(_RC):
-        yield Figure(figsize=(width, height), layout="constrained")
+        yield Figure(figsize=(width, height), layout=layout)  # type: ignore[arg-type]
 
 
 def save(figure: Figure, stem: Path) -> list[Path]:

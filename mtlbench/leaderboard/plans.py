@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,9 @@ from mtlbench.leaderboard.table import Row, Table
 
 VARIANTS = ("#4E79A7", "#F28E2B", "#59A14F", "#E15759", "#B07AA1", "#76B7B2", "#EDC948", "#9C755F")
 AT_MOST = 8
+GAP = 2.6
+"""Cells between two plans."""
+
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
@@ -25,7 +29,7 @@ def with_plan(table: Table) -> list[tuple[Row, int, dict[str, Any]]]:
 
 
 def side_by_side(table: Table, stem: Path) -> list[Path]:
-    """A column of cells a task, input at the bottom; equal colour and letter: the same weights; a dashed cell: skipped.
+    """A column of cells a task, input at the bottom; equal colour and letter: the same weights; an empty cell: skipped.
 
     Neighbours that run the same variant are joined by a bar. No file where no record has a plan.
     """
@@ -33,37 +37,55 @@ def side_by_side(table: Table, stem: Path) -> list[Path]:
     if not found:
         return []
     deepest = max(len(plan["depths"]) for _, _, plan in found)
-    widths = [max(2.2, 0.62 * len(plan["tasks"])) for _, _, plan in found]
-    with paint.canvas(sum(widths) + 0.9, min(9.0, 1.7 + 0.36 * deepest)) as figure:
-        panels = figure.subplots(1, len(found), squeeze=False, width_ratios=widths)[0]
-        for axes, (row, seed, plan) in zip(panels, found, strict=True):
-            _plan(axes, plan)
-            axes.set_title(f"{paint.clip(row.title, 22)}\nseed {seed}", fontsize=8.5)
+    widths = [len(plan["tasks"]) + GAP for _, _, plan in found]
+    cell = min(0.36, 8.0 / deepest)
+    margins = (1.5 * GAP, 2.6, 1.6)  # left, below, above: depth names, task names, titles; in cells
+    width, height = sum(widths) + margins[0] - GAP + 0.8, deepest + margins[1] + margins[2]
+    with paint.canvas(0.36 * width, cell * height + (0.36 - cell) * 4, layout=None) as figure:
+        axes = figure.add_axes((0, 0, 1, 1))
+        axes.set_axis_off()
+        axes.set_xlim(-margins[0], width - margins[0])
+        axes.set_ylim(-margins[1], deepest + margins[2] - 0.4)
+        left = 0.0
+        named: list[str] = []
+        for (row, seed, plan), needed in zip(found, widths, strict=True):
+            _cells(axes, plan, left, cell)
+            if plan["depths"] != named:
+                named = plan["depths"]
+                _depths(axes, named, left)
+            for task, name in enumerate(plan["tasks"]):
+                axes.text(
+                    left + task + 0.2, -0.8, paint.clip(str(name), 12), rotation=40, ha="right", va="top", fontsize=7.5
+                )
+            middle = left + (len(plan["tasks"]) - 1) / 2
+            axes.text(
+                middle, deepest - 0.2, f"{paint.clip(row.title, 20)}\nseed {seed}", ha="center", va="bottom", fontsize=8
+            )
+            left += needed
         return paint.save(figure, stem)
 
 
-def _plan(axes: Any, plan: dict[str, Any]) -> None:
-    tasks, depths, rows = plan["tasks"], plan["depths"], plan["table"]
-    labelled = len(depths) <= 24
-    for depth, variants in enumerate(rows):
+def _depths(axes: Any, names: list[str], left: float) -> None:
+    step = max(1, len(names) // 24)
+    for depth in range(0, len(names), step):
+        axes.text(left - 0.7, depth, paint.clip(str(names[depth]), 14), ha="right", va="center", fontsize=7)
+
+
+def _cells(axes: Any, plan: dict[str, Any], left: float, cell: float) -> None:
+    """All cells of one variant are one artist: pictures of deep networks stay fast."""
+    places: dict[int | None, list[tuple[float, float]]] = defaultdict(list)
+    for depth, variants in enumerate(plan["table"]):
         for task, variant in enumerate(variants):
-            shade = "none" if variant is None else VARIANTS[variant % len(VARIANTS)]
-            joined = task > 0 and variant is not None and variants[task - 1] == variant
-            if joined:
-                axes.plot([task - 1, task], [depth, depth], color=shade, linewidth=7, solid_capstyle="butt", zorder=1)
-            axes.plot(
-                [task], [depth], marker="s", markersize=13 if labelled else 5, color=shade, zorder=2,
-                markeredgecolor="#AAAAAA" if variant is None else "white", markeredgewidth=0.9,
-            )  # fmt: skip
-            if labelled:
-                name = "–" if variant is None else LETTERS[variant % 26]
-                axes.text(task, depth - 0.04, name, ha="center", va="center", fontsize=7.5, zorder=3,
-                          color="#999999" if variant is None else "white")  # fmt: skip
-    axes.set_xlim(-0.7, len(tasks) - 0.3)
-    axes.set_ylim(-0.7, len(depths) - 0.3)
-    axes.set_xticks(range(len(tasks)), [paint.clip(str(task), 12) for task in tasks], rotation=40, ha="right", fontsize=7.5)
-    step = 1 if labelled else max(1, len(depths) // 12)
-    axes.set_yticks(range(0, len(depths), step), [paint.clip(str(name), 14) for name in depths[::step]], fontsize=7)
-    axes.grid(visible=False)
-    axes.spines[:].set_visible(False)
-    axes.tick_params(length=0)
+            places[variant].append((left + task, depth))
+            if task and variant is not None and variants[task - 1] == variant:
+                shade = VARIANTS[variant % len(VARIANTS)]
+                axes.plot([left + task - 1, left + task], [depth, depth], color=shade, linewidth=18 * cell, zorder=1)
+    for variant, found in sorted(places.items(), key=lambda item: -1 if item[0] is None else item[0]):
+        xs, ys = zip(*found, strict=True)
+        size = (52 * cell) ** 2
+        if variant is None:
+            axes.scatter(xs, ys, size, marker="s", facecolor="none", edgecolor="#AAAAAA", linewidth=0.9, zorder=2)
+            continue
+        axes.scatter(xs, ys, size, marker="s", color=VARIANTS[variant % len(VARIANTS)], edgecolor="white", zorder=2)
+        letter = rf"$\mathsf{{{LETTERS[variant % len(LETTERS)]}}}$"
+        axes.scatter(xs, ys, size / 5, marker=letter, color="white", linewidth=0.2, zorder=3)
