@@ -26,7 +26,7 @@ $(STAMP): setup.cfg pyproject.toml
 		|| { echo 'mtlbench needs Python 3.10 or newer: make PYTHON=python3.11 …' >&2; exit 2; }
 	@echo 'Installing mtlbench and what it needs into $(VENV) (once; several minutes) …'
 	@$(BIN)/python -c 'import torch, torchvision' 2>/dev/null || $(BIN)/python -m pip install --quiet --upgrade pip torch torchvision
-	@$(BIN)/python -m pip install --quiet --editable '.[test]'
+	@$(BIN)/python -m pip install --quiet --editable '.[test,solvers]'
 	@touch $@
 
 bench: setup  ## run methods on datasets and print the leaderboard (METHOD= DATASET= DATA= SEEDS= EPOCHS= …)

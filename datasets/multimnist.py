@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from mtlbench.datasets._two_digits import SPLITS, TASKS, Compositions, Pool
@@ -64,6 +64,13 @@ class MultiMNIST(Dataset):
             "the two digits of an image may be of one class",
         ),
     )
+    defaults: ClassVar[Mapping[str, Any]] = {
+        "backbone": "resnet_tiny",
+        "output_stride": 32,
+        "epochs": 4,
+        "batch_size": 64,
+        "lr": 3e-3,
+    }
     mean: ClassVar[tuple[float, float, float]] = (0.15, 0.15, 0.15)
     std: ClassVar[tuple[float, float, float]] = (0.32, 0.32, 0.32)
 

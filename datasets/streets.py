@@ -64,6 +64,17 @@ class Streets(Dataset):
     )
     embedded: ClassVar[bool] = True
     augmentation: ClassVar[Augmentation] = Augmentation(zooms=(1.0, 1.2, 1.5), flip=True)
+    defaults: ClassVar[Mapping[str, Any]] = {
+        "backbone": "resnet_tiny",
+        "output_stride": 16,
+        "head_width": 32,
+        "head_rates": (1, 2, 3),
+        "head_dropout": 0.1,
+        "epochs": 8,
+        "batch_size": 8,
+        "lr": 2e-3,
+        "bn_images": 256,
+    }
 
     def __init__(self, root: Path | None, options: Mapping[str, Any]) -> None:
         super().__init__(root, options)

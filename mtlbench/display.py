@@ -78,7 +78,10 @@ class Display:
         if self._progress is not None and spec.id in self._bars:
             self._progress.remove_task(self._bars.pop(spec.id))
         self.console.print(
-            f"{self._clock()}  [{self.finished}/{self.total}] {spec.title}: {text}", highlight=False, markup=False, soft_wrap=True
+            f"{self._clock()}  [{self.finished}/{self.total}] {spec.title}: {text}",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
         )
 
     def _clock(self) -> str:

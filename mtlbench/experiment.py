@@ -12,6 +12,7 @@ dataset, the method's own in the experiment, the command line.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from mtlbench.machine import resolve_precision
 from mtlbench.method import reference_method, resolve
 from mtlbench.plugins import Plugin, Registry
 from mtlbench.protocol import card
+from mtlbench.record import canonical
 from mtlbench.settings import make_settings
 from mtlbench.spec import DataSpec, TrialSpec
 
@@ -145,7 +147,7 @@ def expand(
     planned = []
     for entry in experiment.datasets:
         plugin = registry.dataset(entry.name)
-        options = plugin.cls.configure(entry.set, entry.name)
+        options = json.loads(canonical(plugin.cls.configure(entry.set, entry.name)))
         data = DataSpec(name=entry.name, options=options, root=entry.root, cache=str(cache), skip_bad=skip_bad)
         for one in methods:
             method = resolve(one.name, one.set, registry)

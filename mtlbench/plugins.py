@@ -12,7 +12,7 @@ import importlib.util
 import os
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -152,8 +152,8 @@ class Registry:
         if earlier is None:
             self.plugins[group, plugin.name] = plugin
         elif earlier.path != plugin.path:
-            plugin._taken = f"the name {plugin.name!r} is taken by {earlier.path}; rename the file"
-            self.plugins[group, f"{plugin.name} ({plugin.path})"] = plugin
+            reason = f"the name {plugin.name!r} is taken by {earlier.path}; rename the file"
+            self.plugins[group, f"{plugin.name} ({plugin.path})"] = replace(plugin, _taken=reason)
 
     def group(self, group: str) -> dict[str, Plugin]:
         """Name → plugin of "methods" or "datasets", sorted."""

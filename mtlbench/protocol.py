@@ -6,6 +6,7 @@ Versions and hardware are shown with a record but are no part of its protocol.
 from __future__ import annotations
 
 import hashlib
+import json
 from typing import Any
 
 from mtlbench.contract import Augmentation, Dataset
@@ -31,7 +32,7 @@ def card(
         precision: what "auto" resolved to.
     """
     augmentation = dataset.augmentation if settings.augment else Augmentation()
-    return {
+    found = {
         "version": PROTOCOL_VERSION,
         "dataset": {
             "name": name,
@@ -55,6 +56,8 @@ def card(
         "selection": SELECTION,
         "robustness": robustness_card(settings, dataset),
     }
+    # As it will be read from a record: the same values, and the same hash, on both ways.
+    return dict(json.loads(canonical(found)))
 
 
 def protocol_id(protocol: dict[str, Any]) -> str:

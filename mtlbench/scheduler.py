@@ -199,7 +199,7 @@ def _check_resources(resources: Resources) -> None:
     for name, key, wanted in (("CPUs", "CPU", resources.cpus), ("GPUs", "GPU", resources.gpus)):
         if wanted > there.get(key, 0):
             raise UserError(
-                f"A trial asks for {wanted:g} {name}, and the cluster has {there.get(key, 0):g} in all: lower --{name.lower()}."
+                f"A trial asks for {wanted:g} {name}, and there are {there.get(key, 0):g} in all: lower --{name.lower()}."
             )
 
 

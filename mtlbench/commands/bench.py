@@ -104,7 +104,9 @@ def make(arguments: argparse.Namespace, registry: Any) -> Any:
         given_hypers = assignments(arguments.set)
         named = [one for one in experiment.methods]
         if len(named) != 1:
-            raise UserError("--set gives hyper-parameters to one method: name one with --method, or write an experiment file.")
+            raise UserError(
+                "--set gives hyper-parameters to one method: name one with --method, or write an experiment file."
+            )
         experiment.methods = [one.model_copy(update={"set": {**one.set, **given_hypers}}) for one in named]
     if arguments.no_reference:
         experiment.reference = False

@@ -39,11 +39,27 @@ def add_trial(parser: argparse.ArgumentParser) -> None:
     trial.add_argument("--budget", help="what the epochs pay for: equal_total, equal_final or paper")
     trial.add_argument("--precision", help="fp32, bf16 or auto")
     trial.add_argument("--robustness", help="evaluate under corruptions: off, quick or full")
-    trial.add_argument("--setting", action="append", default=[], metavar="NAME=VALUE", help="any other setting (mtlbench list settings)")
-    trial.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a hyper-parameter of the method (mtlbench list METHOD)")
-    trial.add_argument("--option", action="append", default=[], metavar="NAME=VALUE", help="an option of the dataset (mtlbench list DATASET)")
+    trial.add_argument(
+        "--setting", action="append", default=[], metavar="NAME=VALUE", help="any other setting (mtlbench list settings)"
+    )
+    trial.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a hyper-parameter of the method (mtlbench list METHOD)",
+    )
+    trial.add_argument(
+        "--option",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="an option of the dataset (mtlbench list DATASET)",
+    )
     trial.add_argument("--cpus", type=float, default=1.0, help="CPUs and threads of a trial (default: 1)")
-    trial.add_argument("--skip-bad", action="store_true", help="leave out samples that cannot be read (the protocol says so)")
+    trial.add_argument(
+        "--skip-bad", action="store_true", help="leave out samples that cannot be read (the protocol says so)"
+    )
     trial.add_argument("--diagnose", action="append", default=[], metavar="WHAT", help="measures during training: gradients")
     trial.add_argument("--keep-checkpoints", action="store_true", help="keep the checkpoints of training")
 

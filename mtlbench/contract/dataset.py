@@ -72,6 +72,7 @@ class Dataset(Configurable, ABC):
         card: what the dataset is and how to get it.
         version: preparation version; raise it when `load` changes what it returns.
         embedded: True when it runs without any file of the user.
+        thread_safe: True when `load` may be called from several threads at once.
         multi_input: True when every task has images of its own (then each sample holds targets of one task only).
         mean, std: per-channel normalisation of images in [0, 1].
         augmentation: what training does to samples unless an experiment says otherwise.
@@ -83,6 +84,7 @@ class Dataset(Configurable, ABC):
     card: ClassVar[Card]
     version: ClassVar[int] = 1
     embedded: ClassVar[bool] = False
+    thread_safe: ClassVar[bool] = False
     multi_input: ClassVar[bool] = False
     mean: ClassVar[tuple[float, float, float]] = (0.485, 0.456, 0.406)
     std: ClassVar[tuple[float, float, float]] = (0.229, 0.224, 0.225)

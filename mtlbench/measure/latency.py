@@ -51,7 +51,7 @@ def measure(networks: Mapping[str, nn.Module], image_size: Sequence[int], thread
     """Median and range of the time that each network takes for one image, all tasks, fp32.
 
     Returns:
-        network → batch size as text → {"median", "low", "high", "device", "threads"}; low and high are the 10 % and 90 % points.
+        network → batch size as text → {"median", "low", "high", "device", "threads"}; low and high: 10 % and 90 % points.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     set_up(threads)

@@ -22,17 +22,17 @@ class Layout:
         block: kind of residual block.
         blocks: how many a stage.
         width: channels of the first stage (before a bottleneck's expansion); it doubles with every stage.
-        small_stem: 3×3 convolution of stride 2 without pooling, for small images, instead of 7×7 / 2 and max-pooling / 2.
+        stem_kernel: size of the stem's convolution: 7, or 3 for small images.
     """
 
     block: type[BasicBlock] | type[Bottleneck]
     blocks: tuple[int, int, int, int]
     width: int = 64
-    small_stem: bool = False
+    stem_kernel: int = 7
 
 
 LAYOUTS: dict[str, Layout] = {
-    "resnet_tiny": Layout(BasicBlock, (2, 2, 2, 2), width=16, small_stem=True),
+    "resnet_tiny": Layout(BasicBlock, (2, 2, 2, 2), width=16, stem_kernel=3),
     "resnet18": Layout(BasicBlock, (2, 2, 2, 2)),
     "resnet34": Layout(BasicBlock, (3, 4, 6, 3)),
     "resnet50": Layout(Bottleneck, (3, 4, 6, 3)),
@@ -88,7 +88,7 @@ class Backbone(nn.Module):
         self.channels: list[int] = []
         self.strides: list[int] = []
         blocks: list[ResidualBlock] = []
-        stride_so_far, dilation, channels = 2 if layout.small_stem else 4, 1, layout.width
+        stride_so_far, dilation, channels = 4, 1, layout.width
         for stage, count in enumerate(layout.blocks):
             width, stride, before = layout.width * 2**stage, 1 if stage == 0 else 2, dilation
             if stride_so_far * stride > spec.output_stride:
@@ -122,16 +122,13 @@ class Backbone(nn.Module):
 
 
 def stem(layout: Layout, ceil_pool: bool) -> nn.Module:
-    """Convolution, BatchNorm, ReLU and (for large images) max-pooling."""
-    kernel = 3 if layout.small_stem else 7
-    layers: list[nn.Module] = [
-        nn.Conv2d(3, layout.width, kernel, 2, kernel // 2, bias=False),
+    """Convolution of stride 2, BatchNorm, ReLU and max-pooling of stride 2."""
+    return nn.Sequential(
+        nn.Conv2d(3, layout.width, layout.stem_kernel, 2, layout.stem_kernel // 2, bias=False),
         nn.BatchNorm2d(layout.width),
         nn.ReLU(inplace=True),
-    ]
-    if not layout.small_stem:
-        layers.append(nn.MaxPool2d(3, 2, 1, ceil_mode=ceil_pool))
-    return nn.Sequential(*layers)
+        nn.MaxPool2d(3, 2, 1, ceil_mode=ceil_pool),
+    )
 
 
 def initialise(backbone: Backbone, spec: BackboneSpec) -> None:

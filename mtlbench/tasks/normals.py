@@ -108,7 +108,7 @@ class Normals(SetLevel, Task):
         for chunk in targets:
             normals = torch.from_numpy(np.ascontiguousarray(chunk))
             valid = _valid(normals)
-            unit = torch.where(valid[:, None], torch.nn.functional.normalize(normals, dim=1), 0)
+            unit = torch.where(valid[:, None], _unit(normals), 0)
             total += unit.sum((0, 2, 3), dtype=torch.float64)
             found = found or bool(valid.any())
         require_targets(self, found)
@@ -125,7 +125,7 @@ class Normals(SetLevel, Task):
         mirrored = torch.stack([target[:, 0] * mirror, target[:, 1], target[:, 2]], 1)
         turned = torch.stack([mirrored[:, 0], mirrored[:, 1], mirrored[:, 2] * s], 1)
         # An image that is not zoomed keeps its normals to the bit.
-        return torch.where(s[:, None] == 1, mirrored, torch.nn.functional.normalize(turned, dim=1))
+        return torch.where(s[:, None] == 1, mirrored, _unit(turned))
 
     def describe(self) -> dict[str, Any]:
         return super().describe() | {"mask": "norm of the target"}
@@ -135,6 +135,11 @@ def _dot(a: Tensor, b: Tensor) -> Tensor:
     """Dot product of [B, 3, H, W] vectors, [B, H, W]: by components, since reducing a strided axis is 20 times slower."""
     (ax, ay, az), (bx, by, bz) = a.unbind(1), b.unbind(1)
     return ax * bx + ay * by + az * bz
+
+
+def _unit(vectors: Tensor) -> Tensor:
+    """[B, 3, H, W] vectors at length 1; the zero vector stays what it is."""
+    return vectors / _dot(vectors, vectors).sqrt().clamp(min=_SHORTEST)[:, None]
 
 
 def _valid(target: Tensor) -> Tensor:
