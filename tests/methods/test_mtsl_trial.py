@@ -1,0 +1,70 @@
+"""MTSL through whole trials: killed before, within and after amalgamation it ends in the same record."""
+
+from __future__ import annotations
+
+import json
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pytest
+import strategy_toys  # noqa: F401  (registers the smallest backbone)
+from tiny import STREETS, trials
+
+from mtlbench.spec import TrialSpec
+from mtlbench.trial import Trial
+
+FEW = {**STREETS, "train": 16, "val": 2, "test": 2}
+
+
+@pytest.fixture(scope="module")
+def cached(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("mtsl")
+
+
+@pytest.fixture(autouse=True)
+def uncounted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counting FLOPs takes ten times as long as these networks' steps."""
+    for module in ("mtlbench.trial", "mtlbench.result", "mtlbench.methods._shared_tree"):
+        for name in ("count_flops", "inference_flops"):
+            answer = {"all": 1} if name == "inference_flops" else 1
+            counted = lambda run, *_, answer=answer: (run() if answer == 1 else None, answer)[1]  # noqa: E731
+            monkeypatch.setattr(f"{module}.{name}", counted, raising=False)
+
+
+def spec(folder: Path, hypers: dict[str, Any], **settings: Any) -> TrialSpec:
+    settings = {"epochs": 7, "backbone": "resnet_test", **settings}
+    (found,) = trials(folder, [{"name": "mtsl", "set": hypers}], options=FEW, settings=settings)
+    return found
+
+
+def result(one: Trial, folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(one.finish(folder).read_text())["result"]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("hypers", "settings", "stops"),
+    [
+        ({"threshold": 0.5}, {}, (1, 1, 2)),
+        ({"threshold": 0.97, "amalgamation": 0.75, "first": 0.1, "last": 0.85}, {"epochs": 12}, (2, 1, 4)),
+        ({"threshold": 0.5, "transfer": "average"}, {"epochs": 7, "budget": "paper"}, (2, 3)),
+    ],
+    ids=["within an epoch", "over epochs", "average"],
+)
+def test_killed_and_resumed(
+    hypers: dict[str, Any], settings: dict[str, Any], stops: tuple[int, ...], cached: Path, tmp_path: Path
+) -> None:
+    one = spec(cached, hypers, **settings)
+    straight = Trial(one, tmp_path / "straight")
+    names = [progress.phase for progress in straight.epochs()]
+    expected = result(straight, tmp_path)
+    for epochs in stops:
+        list(islice(Trial(one, tmp_path / "again").epochs(), epochs))
+    again = Trial(one, tmp_path / "again")
+    rest = [progress.phase for progress in again.epochs()]
+    assert names[sum(stops) :] == rest
+    assert result(again, tmp_path) == expected
+    history = expected["structure"]["history"]
+    assert any(entry["merged"] for entry in history)
+    assert [point["selectable"] for point in expected["curve"]] == [name == "final" for name in names]
