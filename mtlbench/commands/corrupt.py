@@ -1,0 +1,76 @@
+"""`mtlbench corrupt`: look at corruptions, and at what a trained network predicts under them."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from mtlbench.errors import UserError, did_you_mean
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Draw an image under all corruptions: a line a corruption, a column a severity. With --network: what a trained "
+        "network predicts on a test image, clean and under corruptions of one severity."
+    )
+    parser.add_argument("image", metavar="IMAGE", help="an image file; with --network, the number of a test image")
+    parser.add_argument("out", metavar="OUT", type=Path, help="the picture to write, such as sheet.png")
+    parser.add_argument("--corruption", action="append", default=[], metavar="NAME", help="only this one; may be repeated")
+    parser.add_argument("--seed", type=int, default=0, help="another draw of everything random (default: 0; images only)")
+    parser.add_argument("--frost", type=Path, metavar="DIR", help="photographs of ice for frost (default: generated ice)")
+    parser.add_argument("--network", type=Path, metavar="RUN", help="the folder of a finished trial, runs/<id>")
+    parser.add_argument("--severity", type=int, default=3, help="1 to 5, with --network (default: 3)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    from PIL import Image
+
+    from mtlbench.measure.corruptions import COMMON, CORRUPTIONS, QUICK, contact_sheet
+
+    out = arguments.out
+    if out.suffix.lower() not in Image.registered_extensions():
+        raise UserError(f"{out}: expected the name of a picture, such as sheet.png.")
+    for name in arguments.corruption:
+        if name not in CORRUPTIONS:
+            raise UserError(f"Unknown corruption {name!r}.{did_you_mean(name, CORRUPTIONS)}")
+    if arguments.network is None:
+        names = arguments.corruption or COMMON
+        contact_sheet(read_image(Path(arguments.image)), out, names=names, seed=arguments.seed, textures=arguments.frost)
+    else:
+        from mtlbench.measure.prediction_strip import load_selected, prediction_strip
+
+        if not arguments.image.isdecimal():
+            raise UserError(f"IMAGE is {arguments.image!r}: with --network, expected the number of a test image.")
+        selected, names = load_selected(arguments.network), arguments.corruption or QUICK
+        prediction_strip(selected, int(arguments.image), out, names, arguments.severity, arguments.frost)
+    Console().print(f"written: {out}", highlight=False, soft_wrap=True)
+    return 0
+
+
+def read_image(path: Path) -> Tensor:
+    """An image file as uint8 [3, H, W], or [1, H, W] where it is grey.
+
+    Raises:
+        UserError: there is no such file, or it is no image of 8 bits a channel.
+    """
+    import numpy as np
+    import torch
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as opened:
+            upright = ImageOps.exif_transpose(opened)
+            if upright.mode not in ("L", "LA", "RGB", "RGBA", "P", "PA", "CMYK", "YCbCr"):
+                raise UserError(f"{path} is an image of mode {upright.mode}: expected 8 bits a channel, colour or grey.")
+            array = np.array(upright.convert("L" if upright.mode in ("L", "LA") else "RGB"))
+    except FileNotFoundError:
+        raise UserError(f"There is no image {path}.") from None
+    except (UnidentifiedImageError, OSError) as error:
+        raise UserError(f"{path} cannot be read as an image: {error}.") from None
+    return torch.from_numpy(np.atleast_3d(array)).permute(2, 0, 1).contiguous()
