@@ -12,7 +12,7 @@ from mtlbench.leaderboard import paint
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.figure import SubFigure
 
 COLOURS = "PuOr_r"
 """Of probabilities: what is undecided (½) is white."""
@@ -38,37 +38,39 @@ def draw_policy(artefact: dict[str, Any], path: Path) -> None:
     height = max(1.5, 0.34 * len(tasks)) + 1.5
     width = max(7.5, 0.52 * len(blocks) + 3.4 + 0.3 * len(tasks))
     with paint.canvas(width, height + (0.19 * len(blocks) + 1.3 if history else 0)) as figure:
-        top, bottom = figure, None
+        ratios = [height, 0.19 * len(blocks) + 1.3] if history else [height]
+        parts = figure.subfigures(len(ratios), 1, height_ratios=ratios, squeeze=False)[:, 0]
+        left, right = parts[0].subplots(1, 2, width_ratios=[len(blocks) + 1, max(4, len(tasks)) + 1])
+        _decisions(parts[0], left, artefact)
+        _correlation(parts[0], right, artefact)
         if history:
-            top, bottom = figure.subfigures(2, 1, height_ratios=[height, 0.19 * len(blocks) + 1.3])
-        left, right = top.subplots(1, 2, width_ratios=[len(blocks) + 1, max(4, len(tasks)) + 1])
-        _decisions(top, left, artefact)
-        _correlation(top, right, artefact)
-        if bottom is not None:
-            _evolution(bottom, tasks, blocks, history)
+            _evolution(parts[1], tasks, blocks, history)
         paint.save(figure, path.with_suffix(""))
 
 
-def _decisions(figure: Figure, axes: Axes, artefact: dict[str, Any]) -> None:
+def _decisions(figure: SubFigure, axes: Axes, artefact: dict[str, Any]) -> None:
     """Tasks × blocks: colour and number are the probability; a cell that is skipped is crossed out."""
     tasks, blocks, probability = artefact["tasks"], artefact["blocks"], artefact["probability"]
     image = axes.imshow(probability, cmap=COLOURS, vmin=0, vmax=1, aspect="auto")
+    shades = image.to_rgba(probability)
     for row, own in enumerate(artefact["decision"]):
         for column, executed in enumerate(own):
             value = probability[row][column]
             strong = abs(value - 0.5) > 0.33
             if len(blocks) <= _MOST_LABELS:
-                axes.text(column, row, f"{value:.2f}".lstrip("0") if value < 1 else "1", ha="center", va="center",
-                          fontsize=7.5, color="white" if strong else "#333333", zorder=3)  # fmt: skip
+                number = "1" if value > 0.995 else f"{value:.2f}".lstrip("0")
+                axes.text(column, row, number, ha="center", va="center", fontsize=7.5, zorder=3,
+                          color="white" if strong else "#333333",
+                          bbox={"facecolor": shades[row, column], "edgecolor": "none", "pad": 0.8})  # fmt: skip
             if not executed:
                 for ends in ((row - 0.42, row + 0.42), (row + 0.42, row - 0.42)):
                     axes.plot((column - 0.42, column + 0.42), ends, color="#888888", linewidth=1.1, zorder=2)
     _labels(axes, blocks, tasks)
     axes.set_title("probability of execution; crossed out: skipped", loc="left", fontsize=9)
-    figure.colorbar(image, ax=axes, fraction=0.03, pad=0.01)
+    figure.colorbar(image, ax=axes, fraction=0.03, pad=0.01).ax.tick_params(labelsize=7.5)
 
 
-def _correlation(figure: Figure, axes: Axes, artefact: dict[str, Any]) -> None:
+def _correlation(figure: SubFigure, axes: Axes, artefact: dict[str, Any]) -> None:
     """Tasks × tasks."""
     tasks, values = artefact["tasks"], artefact["correlation"]
     image = axes.imshow(values, cmap=ALIKE, vmin=-1, vmax=1, aspect="auto")
@@ -80,10 +82,10 @@ def _correlation(figure: Figure, axes: Axes, artefact: dict[str, Any]) -> None:
     _labels(axes, tasks, tasks)
     axes.set_yticks([])
     axes.set_title("correlation of policies", loc="left", fontsize=9)
-    figure.colorbar(image, ax=axes, fraction=0.05, pad=0.02)
+    figure.colorbar(image, ax=axes, fraction=0.05, pad=0.02).ax.tick_params(labelsize=7.5)
 
 
-def _evolution(figure: Figure, tasks: list[str], blocks: list[str], history: list[dict[str, Any]]) -> None:
+def _evolution(figure: SubFigure, tasks: list[str], blocks: list[str], history: list[dict[str, Any]]) -> None:
     """A panel a task: blocks × epochs of policy learning, the last block at the top; above the line: gated."""
     shown = tasks[:_MOST_EVOLUTIONS]
     panels = figure.subplots(1, len(shown), sharey=True, squeeze=False)[0]
@@ -95,7 +97,8 @@ def _evolution(figure: Figure, tasks: list[str], blocks: list[str], history: lis
         edges = [point["epoch"] - 0.5 for point in history] + [last + 0.5]
         axes.stairs([len(blocks) - point["gated"] - 0.5 for point in history], edges, baseline=None, color="#444444")
         axes.set_title(paint.clip(task, 20), fontsize=8.5)
-        axes.set_xlabel("epoch")
+        axes.set_xlabel("epoch", fontsize=8)
+        axes.tick_params(labelsize=7.5)
         axes.xaxis.get_major_locator().set_params(integer=True, nbins=6)
         axes.grid(visible=False)
     step = 1 if len(blocks) <= _MOST_LABELS else max(1, len(blocks) // 12)

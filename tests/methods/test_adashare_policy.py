@@ -1,0 +1,213 @@
+"""AdaShare's policy: the official implementation's numbers (tests/golden/adashare_policy.npz), and what must hold anyway."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from mtlbench.methods._adashare_schedule import ByProgress, ByRound, rounds_of_epoch
+from mtlbench.methods.adashare import policy_optimizer, relaxed, sampled, sharing_loss, sparsity_loss
+from strategy_toys import GOLDEN
+from torch import Tensor
+
+FILE = np.load(GOLDEN / "adashare_policy.npz")
+GATED = FILE["reg/n_active"].tolist()
+
+
+def golden(name: str) -> Tensor:
+    return torch.from_numpy(FILE[name])
+
+
+def logits() -> Tensor:
+    return golden("logits").clone().requires_grad_()
+
+
+def close(ours: Tensor, name: str, tolerance: float = 1e-9, at: tuple[int, ...] = ()) -> None:
+    torch.testing.assert_close(ours.detach().double(), golden(name)[at].double(), atol=tolerance, rtol=tolerance)
+
+
+def gradient(value: Tensor, of: Tensor) -> Tensor:
+    return torch.autograd.grad(value, of)[0]
+
+
+# -- against the official implementation --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("at", range(4))
+@pytest.mark.parametrize("kind", ["soft", "hard"])
+def test_relaxed_decisions_and_their_gradient(at: int, kind: str) -> None:
+    own, temperature = logits(), float(golden("gumbel/tau")[at])
+    policy = relaxed(own, golden("gumbel/noise"), temperature, kind == "hard")
+    close(policy, f"gumbel/{kind}", at=(at,))
+    vjp = "gumbel/soft_vjp" if kind == "soft" else "gumbel/hard_straight_through_vjp"
+    close(gradient((policy * golden("gumbel/upstream")).sum(), own), vjp, at=(at,))
+
+
+def test_final_decisions() -> None:
+    keep = sampled(golden("logits"), golden("bernoulli/uniform"))
+    assert torch.equal(torch.stack([keep, ~keep], -1).to(torch.int8), golden("bernoulli/policy"))
+
+
+@pytest.mark.parametrize("at", range(len(GATED)))
+def test_sparsity(at: int) -> None:
+    for name, weighted in (("reg/sparsity", False), ("reg/sparsity_depth_weighted", True)):
+        own = logits()
+        value = sparsity_loss(own, GATED[at], "code", weighted)
+        close(value, name, 1e-6 if weighted else 1e-9, at=(at,))
+        close(gradient(value, own), f"{name}_grad", 1e-6 if weighted else 1e-9, at=(at,))
+
+
+def test_sharing() -> None:
+    for name, weighted in (("reg/sharing", True), ("reg/sharing_uniform_weights", False)):
+        own = logits()
+        value = sharing_loss(own, "code", weighted)
+        close(value, name, 1e-6)
+        close(gradient(value, own), f"{name}_grad", 1e-6)
+
+
+@pytest.mark.parametrize("at", range(len(GATED)))
+def test_published_weights(at: int) -> None:
+    for row, (sparsity, sharing) in enumerate(FILE["reg/lambda_sparsity_sharing"].tolist()):
+        own = logits()
+        value = sparsity * sparsity_loss(own, GATED[at]) + sharing * sharing_loss(own)
+        close(value, "reg/total", 1e-6, at=(row, at))
+        close(gradient(value, own), "reg/total_grad", 1e-6, at=(row, at))
+
+
+def test_the_start() -> None:
+    own = golden("init/logits").clone().requires_grad_()
+    for at, gated in enumerate(GATED):
+        close(sparsity_loss(own, gated), "init/sparsity", at=(at,))
+        close(gradient(sparsity_loss(own, gated), own), "init/sparsity_grad", at=(at,))
+    close(sharing_loss(own), "init/sharing")
+    close(gradient(sharing_loss(own), own), "init/sharing_grad")
+
+
+def test_twelve_policy_updates() -> None:
+    own = torch.nn.Parameter(golden("step/logits")[0].clone())
+    optimizer = policy_optimizer([own], 0.01)
+    sparsity, sharing = FILE["step/lambda_sparsity_sharing"].tolist()
+    for number, (noise, upstream) in enumerate(zip(golden("step/noise"), golden("step/upstream"), strict=True)):
+        gated, temperature = int(FILE["step/n_active"][number]), float(FILE["step/tau"][number])
+        policy = relaxed(own, noise, temperature)
+        task_losses = (policy * upstream)[:, -gated:].sum((1, 2))
+        objective = (golden("step/lambda_task") * task_losses).sum()
+        objective = objective + sparsity * sparsity_loss(own, gated) + sharing * sharing_loss(own)
+        optimizer.zero_grad()
+        objective.backward()
+        optimizer.step()
+        # The sharing weights are float32 upstream; Adam's first steps are the gradient's sign times the rate.
+        close(own, "step/logits", 1e-6, at=(number + 1,))
+
+
+def test_published_schedules() -> None:
+    published = ByRound(16, 5.0, 0.965, 3)
+    assert [published(done, 334)[0] for done in range(334)] == pytest.approx(FILE["schedule/tau"].tolist(), rel=1e-9)
+    for name, blocks, speed in (
+        ("nyuv2_2task_R18", 8, 3),
+        ("nyuv2_3task_R34", 16, 3),
+        ("cityscapes_2task_R34", 16, 3),
+        ("taskonomy_R34", 16, 1),
+    ):
+        schedule = ByRound(blocks, 5.0, 0.965, speed)
+        assert [schedule(done, 334)[1] for done in range(334)] == FILE[f"schedule/n_active_{name}"].tolist()
+
+
+# -- what must hold -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("temperature", [0.1, 1.0, 5.0])
+def test_the_likelier_decision_does_not_depend_on_the_temperature(temperature: float) -> None:
+    own, draw = torch.tensor([[0.3, -0.4], [-1.0, 1.0]]), torch.Generator().manual_seed(0)
+    noise = -torch.empty(20000, 2, 2).exponential_(generator=draw).log()
+    frequency = (relaxed(own, noise, temperature)[..., 0] > 0.5).float().mean(0)
+    torch.testing.assert_close(frequency, own.softmax(-1)[:, 0], atol=0.015, rtol=0)
+
+
+def test_extreme_temperatures() -> None:
+    own, noise = golden("logits"), golden("gumbel/noise")
+    assert torch.equal(relaxed(own, noise, 1e-12), relaxed(own, noise, 1e-12, straight_through=True).detach())
+    torch.testing.assert_close(relaxed(own, noise, 1e9), torch.full_like(own, 0.5))
+    torch.testing.assert_close(relaxed(own, noise, 0.7).sum(-1), torch.ones(own.shape[:-1], dtype=own.dtype))
+
+
+def test_sparsity_pushes_towards_skipping() -> None:
+    undecided = torch.full((3, 5, 2), 0.5, dtype=torch.float64, requires_grad=True)
+    value = sparsity_loss(undecided, 5)
+    assert value.item() == pytest.approx(3 * math.log(2))
+    assert bool((gradient(value, undecided)[..., 0] > 0).all())
+    skipping = torch.tensor([-30.0, 30.0]).expand(3, 5, 2)
+    assert float(sparsity_loss(skipping, 5)) == pytest.approx(0, abs=1e-12)
+
+
+@pytest.mark.parametrize("form", ["code", "paper"])
+def test_only_gated_blocks_pay(form: str) -> None:
+    own = logits()
+    assert torch.equal(gradient(sparsity_loss(own, 3, form), own)[:, :-3], torch.zeros(3, 5, 2, dtype=torch.float64))
+    assert torch.equal(sparsity_loss(own, 8, form), sparsity_loss(own, 12, form))
+
+
+def test_the_papers_sparsity_is_unbounded_and_the_codes_is_not() -> None:
+    nearly = torch.tensor([-40.0, 0.0], dtype=torch.float64).expand(1, 1, 2).clone().requires_grad_()
+    assert sparsity_loss(nearly, 1, "paper").item() == pytest.approx(-40)
+    assert float(gradient(sparsity_loss(nearly, 1, "paper"), nearly)[0, 0, 0]) == pytest.approx(1)
+    assert float(gradient(sparsity_loss(nearly, 1, "code"), nearly).abs().max()) < 1e-12
+
+
+@pytest.mark.parametrize("form", ["code", "paper"])
+def test_sharing_is_about_differences(form: str) -> None:
+    own = golden("logits")
+    assert float(sharing_loss(own, form)) > 0
+    assert float(sharing_loss(own[:1].expand(3, -1, -1), form)) == 0
+    torch.testing.assert_close(sharing_loss(own, form), sharing_loss(own[[2, 0, 1]], form))
+    assert float(sharing_loss(own[:1], form)) == 0
+
+
+def test_forms_of_sharing() -> None:
+    own = golden("logits")
+    raised = own + torch.tensor([0.0, 3.0])
+    torch.testing.assert_close(sharing_loss(raised), sharing_loss(own))
+    one_block = torch.zeros(2, 4, 2)
+    one_block[0, 0, 0] = 1.0
+    other_block = one_block.flip(1)
+    assert float(sharing_loss(one_block)) == pytest.approx(0.25)
+    assert float(sharing_loss(other_block)) == pytest.approx(1.0)
+    gap = float(torch.tensor(1.0).sigmoid()) - 0.5
+    assert float(sharing_loss(one_block, "paper")) == pytest.approx(0.75 * gap)
+    assert float(sharing_loss(other_block, "paper")) == 0
+
+
+def test_sampling() -> None:
+    own = golden("logits").repeat(4000, 1, 1, 1)
+    keep = sampled(own, torch.rand(own.shape[:-1], generator=torch.Generator().manual_seed(0), dtype=torch.float64))
+    expected = float(golden("logits").softmax(-1)[..., 0].sum())
+    assert float(keep.float().sum() / 4000) == pytest.approx(expected, abs=0.1)
+
+
+@pytest.mark.parametrize("rounds", [4, 40, 400])
+def test_schedules_are_fractions_of_the_phase(rounds: int) -> None:
+    schedule = ByProgress(8, 5.0, 0.2, 0.5)
+    drawn = [schedule(done, rounds) for done in range(rounds)]
+    assert drawn[0] == (5.0, 1)
+    assert drawn[-1][0] == pytest.approx(0.2)
+    assert drawn[rounds // 2][1] == 8
+    assert drawn[rounds // 4][1] == 4
+    assert [n for _, n in drawn] == sorted(n for _, n in drawn)
+
+
+def test_without_a_curriculum_all_blocks_are_gated_at_once() -> None:
+    assert ByProgress(8, 5.0, 0.2, 0.0)(0, 10)[1] == 8
+
+
+@pytest.mark.parametrize(("images", "size", "wanted"), [(600, 8, 2.5), (600, 8, 100), (40, 4, 1), (7, 8, 3), (2975, 16, 5)])
+def test_rounds_use_every_image_once(images: int, size: int, wanted: float) -> None:
+    rounds = rounds_of_epoch(images, size, 0.2, wanted)
+    assert 1 <= len(rounds) <= math.ceil(wanted)
+    for side, (first, last) in enumerate([(0, round(0.8 * images)), (round(0.8 * images), images)]):
+        edges = [(round(one[side][0] * images), round(one[side][1] * images)) for one in rounds]
+        assert edges[0][0] == first and edges[-1][1] == last
+        assert all(one[1] == other[0] for one, other in pairwise(edges))
+        assert all((stop - start) % size == 0 and stop > start for start, stop in edges[:-1])

@@ -1,0 +1,300 @@
+"""AdaShare's phases, steps and samples, and random plans: what must hold on a tiny network."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import pytest
+import torch
+from adashare_toys import BLOCKS, TASKS, batches, network, some_policy, started
+from mtlbench.methods._adashare_schedule import policy_rate
+from mtlbench.methods._select_or_skip import MultiplyingGraph, correlation
+from torch import Tensor
+
+from mtlbench.contract import Phase, UserError
+from mtlbench.contract.optim import set_lr
+from mtlbench.measure.cost import count_flops
+
+BATCH = batches(1)[0]
+
+
+def policy_phase(net: Any, **kwargs: Any) -> Any:
+    """Policy learning, ready for the steps of its first epoch."""
+    phase: Any = started(net, **kwargs)[2][1]
+    phase.prepare()
+    phase.passes(0)
+    return phase
+
+
+def weights(net: Any) -> dict[str, Tensor]:
+    return {name: one.detach().clone() for name, one in net.named_parameters() if not name.startswith("logits.")}
+
+
+def logits(net: Any) -> Tensor:
+    return torch.stack([one.detach().clone() for one in net.logits.values()])
+
+
+# -- steps --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("gated", [1, 3, BLOCKS])
+@pytest.mark.parametrize("kind", ["soft", "straight_through"])
+def test_a_policy_step_moves_the_policy_of_gated_blocks_alone(gated: int, kind: str) -> None:
+    net = network(sparsity=0.0, sharing=0.0, gates=kind)
+    phase = policy_phase(net)
+    before = weights(net)
+    losses = phase.policy_step(1.0, gated, BATCH)
+    assert list(losses) == [task.name for task in TASKS]
+    for own in net.logits.values():
+        assert own.grad is not None
+        assert bool((own.grad[-gated:] != 0).all()) and not bool(own.grad[:-gated].any())
+        torch.testing.assert_close(own.grad.sum(-1), torch.zeros(BLOCKS), atol=1e-8, rtol=0)
+        assert not own.requires_grad
+    assert all(torch.equal(before[name], after) for name, after in weights(net).items())
+    assert all(
+        one.grad is None and one.requires_grad for name, one in net.named_parameters() if not name.startswith("logits")
+    )
+
+
+@pytest.mark.parametrize("strategy", ["equal", "pcgrad"])
+def test_a_weight_step_trains_the_relaxed_network_with_the_strategy_and_leaves_the_policy(strategy: str) -> None:
+    net = network()
+    phase = policy_phase(net, strategy=strategy)
+    before, policy = weights(net), logits(net)
+    gates = []
+    handle = net.graph.register_forward_hook(lambda *_: gates.append(dict(net.gate)))
+    phase.weight_step(1.0, 3, BATCH)
+    handle.remove()
+    assert [{task: one.shape for task, one in seen.items()} for seen in gates] == [{t.name: (3, 2) for t in TASKS}]
+    assert torch.equal(policy, logits(net)) and all(one.grad is None for one in net.logits.values())
+    moved = [name for name, after in weights(net).items() if not torch.equal(before[name], after)]
+    assert len(moved) > 0.9 * len(before)
+    owned = {id(one) for group in phase.strategy.optimizers["weights"].param_groups for one in group["params"]}
+    assert not owned & {id(one) for one in net.logits.values()}
+
+
+def test_a_policy_step_costs_no_gradient_of_weights() -> None:
+    net = network()
+    phase = policy_phase(net)
+    weight = count_flops(lambda: phase.weight_step(1.0, 1, BATCH))
+    policy = count_flops(lambda: phase.policy_step(1.0, 1, BATCH))
+    assert policy < 0.8 * weight
+
+
+def test_the_first_gated_block_is_computed_once_for_all_tasks() -> None:
+    net = network().eval()
+
+    def forward(count: int) -> int:
+        net.set_gates({task.name: torch.full((count, 2), 0.5) for task in TASKS}, count)
+        return count_flops(lambda: net.maps(BATCH.image, list(net.tasks), None))
+
+    assert forward(1) == forward(0)
+    assert all(more > less for less, more in pairwise(forward(count) for count in range(1, BLOCKS + 1)))
+
+
+def test_the_policys_rate_does_not_follow_the_schedule() -> None:
+    phase = policy_phase(network(policy_lr=0.02))
+    set_lr(phase.optimizers.values(), 0.25)
+    assert {name: group["lr"] for name, one in phase.optimizers.items() for group in one.param_groups} == {
+        "weights": 2.5e-4,
+        "policy": 0.02,
+    }
+
+
+def test_short_policy_phases_have_a_higher_rate() -> None:
+    assert policy_rate(1000, 600, 8, 0.2) == 0.01
+    assert policy_rate(16, 600, 8, 0.2) == pytest.approx(5 / 240)
+    assert policy_rate(1, 8, 8, 0.2) == 0.1
+
+
+def test_a_task_without_labels_or_a_batch_without_any_is_no_problem() -> None:
+    phase = policy_phase(network())
+    for absent in (["depth"], [task.name for task in TASKS]):
+        batch = batches(1, {0: absent})[0]
+        for step in (phase.weight_step, phase.policy_step):
+            assert set(step(1.0, 2, batch)) == {task.name for task in TASKS} - set(absent)
+
+
+# -- phases -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("mode", "epochs", "hypers", "expected"),
+    [
+        ("equal_total", 10, {}, [1, 4, 5]),
+        ("equal_total", 1000, {}, [100, 400, 500]),
+        ("equal_total", 20, {"samples": 3}, [2, 8, 4, 3, 3]),
+        ("equal_final", 10, {}, [2, 8, 10]),
+        ("equal_final", 10, {"samples": 2}, [2, 8, 10, 10]),
+        ("paper", 10, {}, [2, 8, *[10] * 8]),
+        ("paper", 10, {"samples": 1}, [2, 8, 10]),
+    ],
+)
+def test_budgets(mode: str, epochs: int, hypers: dict[str, Any], expected: list[int]) -> None:
+    phases: list[Phase] = started(network(**hypers), epochs, mode)[2]
+    assert [phase.epochs for phase in phases] == expected
+    assert [phase.selectable for phase in phases] == [False, False, *[True] * (len(expected) - 2)]
+
+
+def test_budgets_that_cannot_be_split() -> None:
+    with pytest.raises(UserError, match="7 epochs or more"):
+        started(network(samples=5), 6)
+    with pytest.raises(UserError, match="no budget"):
+        started(network(warm_up=0.5, policy=0.5), 10)
+
+
+@pytest.mark.parametrize("epochs", [10, 100])
+def test_rounds_of_equal_budgets_follow_the_progress(epochs: int) -> None:
+    net = network(rounds=8)
+    phase: Any = started(net, epochs, images=400)[2][1]
+    drawn = []
+    for epoch in range(phase.epochs):
+        passes = phase.passes(epoch)
+        assert sum(one.part[1] - one.part[0] for one in passes) == pytest.approx(1)
+        drawn += [one.kind for one in passes]
+    assert drawn[0] == "weights, 1 gated" and drawn[-1] == f"policy, {BLOCKS} gated"
+    assert drawn[len(drawn) // 4 + 2] == f"weights, {BLOCKS} gated"
+    assert len(drawn) == 2 * max(8, phase.epochs)
+
+
+def test_the_papers_rounds_are_epochs_with_sgd() -> None:
+    net = network()
+    run, strategy, phases = started(net, 20, "paper")
+    before = run.optimizer
+    phases[1].prepare()
+    optimizer = strategy.optimizers["weights"]
+    assert isinstance(optimizer, torch.optim.SGD) and optimizer.param_groups[0]["weight_decay"] == 1e-4
+    assert run.optimizer.factor(0.7) == 1.0
+    assert [one.kind for one in phases[1].passes(7)] == ["weights, 3 gated", "policy, 3 gated"]
+    assert phases[1].last[0] == pytest.approx(5 * 0.965**7)  # type: ignore[attr-defined]
+    phases[1].finish()
+    assert run.optimizer == before and len(net.decisions) == 8
+
+
+# -- sampled policies ---------------------------------------------------------------------------------------------------
+
+
+def trained(mode: str = "equal_total", samples: int = 3, tasks: Any = TASKS) -> tuple[Any, list[Phase]]:
+    """A network at the end of policy learning."""
+    net = network(tasks=tasks, samples=samples)
+    phases = started(net, 10, mode)[2]
+    some_policy(net)
+    phases[1].prepare()
+    phases[1].finish()
+    return net, phases
+
+
+def test_samples_follow_from_the_seed_and_not_from_the_tasks_order() -> None:
+    net, other = trained()[0], network(tasks=TASKS[::-1], samples=3)
+    phases = started(other, 10)[2]
+    for task, own in net.logits.items():
+        other.logits[task].data.copy_(own)
+    phases[1].prepare()
+    phases[1].finish()
+    assert net.decisions == other.decisions
+    assert net.decisions[0] != net.decisions[1]
+    assert all(net.plan().table[0] == (0, 0, 0) for _ in net.decisions)
+
+
+@pytest.mark.parametrize("mode", ["equal_total", "paper"])
+def test_retraining_starts_from_the_initial_weights_and_keeps_the_policy(mode: str) -> None:
+    net, phases = trained(mode)
+    fresh, policy = weights(network(samples=3)), logits(net)
+    with torch.no_grad():
+        for one in weights(net).values():
+            one.add_(1.0)
+    phases[3].begin()
+    assert int(net.sample) == 1
+    own = weights(net)
+    same = [name for name in own if name in fresh]
+    assert len(same) > 0.5 * len(own) and all(torch.equal(own[name], fresh[name]) for name in same)
+    assert torch.equal(policy, logits(net))
+    assert net.plan().to_json() == net.deploy().graph.plan.to_json()
+    phases[3].prepare()
+    phases[3].passes(0)[0].step(BATCH)
+    assert torch.equal(policy, logits(net))
+
+
+def test_what_is_shipped_has_no_unused_blocks_and_skips() -> None:
+    for mode in ("equal_total", "paper"):
+        net, phases = trained(mode, samples=1)
+        for own in net.decisions[0].values():
+            own[1] = False
+        phases[2].begin()
+        shipped = net.deploy().eval()
+        assert isinstance(net.graph, MultiplyingGraph) == (mode == "paper")
+        assert not any(".2_0." in name for name, _ in shipped.named_parameters())
+        trie = sum(None not in path[-1:] for depth in range(BLOCKS + 1) for path in net.plan().groups(depth))
+        calls = []
+        for module in shipped.graph.variants.values():
+            module.register_forward_hook(lambda *_, calls=calls: calls.append(1))
+        predictions = shipped(BATCH.image)
+        assert len(calls) == trie
+        assert {task: one.shape[0] for task, one in predictions.items()} == {task.name: 4 for task in TASKS}
+
+
+@pytest.mark.parametrize("mode", ["equal_total", "paper"])
+def test_structure_and_weights_of_any_sample_can_be_restored(mode: str) -> None:
+    net, phases = trained(mode)
+    states = []
+    for phase in phases[2:4]:
+        phase.begin()
+        phase.prepare()
+        phase.passes(0)[0].step(BATCH)
+        states.append({name: one.clone() for name, one in net.state_dict().items()})
+    expected = net.eval()(BATCH.image)
+    other = network(samples=3).eval()
+    other.restore_structure(net.structure())
+    other.load_state_dict(net.state_dict())
+    assert other.plan() == net.plan()
+    for task, one in other(BATCH.image).items():
+        assert torch.equal(one, expected[task])
+    # The harness merges the selected weights into the present ones, whose structure may be another sample's.
+    net.load_state_dict({**net.state_dict(), **states[0]})
+    assert int(net.sample) == 0 and net.plan() != other.plan()
+    assert all(torch.equal(one, net.state_dict()[name]) for name, one in states[0].items())
+
+
+def test_every_parameter_is_owned_and_counted() -> None:
+    net, phases = trained(samples=1)
+    phases[2].begin()
+    owners = net.owners()
+    assert set(owners) == {name for name, _ in net.named_parameters()}
+    plan = net.plan()
+    for depth in range(1, BLOCKS + 1):
+        users = frozenset(plan.users(depth, 0))
+        if users:
+            assert owners[f"graph.variants.{depth}_0.conv1.weight"] == users
+    extra = net.extra()
+    selected = sum(map(sum, net.decision().values()))
+    assert extra["sparsity"] == pytest.approx(1 - selected / (BLOCKS * len(TASKS)))
+    assert 0 < extra["policy decided"] <= 0.5 and extra["blocks shared"] <= extra["blocks used"] <= BLOCKS
+
+
+def test_correlation_of_policies() -> None:
+    found = correlation([[0.9, 0.2, 0.5], [0.9, 0.2, 0.5], [0.1, 0.8, 0.5], [0.5, 0.5, 0.5]])
+    assert found[0] == [1.0, 1.0, -1.0, 0.0] and found[3] == [0.0, 0.0, 0.0, 1.0]
+
+
+# -- random plans -------------------------------------------------------------------------------------------------------
+
+
+def test_random_plans_skip_as_much_as_asked_for() -> None:
+    for sparsity in (0.0, 0.25, 0.5, 1.0):
+        net = network("random_plan", sparsity=sparsity)
+        skips = sum(entry is None for row in net.plan().table for entry in row)
+        assert skips == round(sparsity * BLOCKS * len(TASKS))
+        assert net.extra()["sparsity"] == pytest.approx(skips / (BLOCKS * len(TASKS)))
+    drawn = [network("random_plan", seed=seed, drawing="bernoulli").extra()["sparsity"] for seed in range(20)]
+    assert sum(drawn) / 20 == pytest.approx(0.5, abs=0.08)
+
+
+def test_random_plans_follow_from_the_seed_and_not_from_the_tasks_order() -> None:
+    one, same, other = (network("random_plan", tasks, seed) for tasks, seed in ((TASKS, 0), (TASKS[::-1], 0), (TASKS, 1)))
+    assert one.decisions == same.decisions != other.decisions
+
+
+def test_a_random_plan_trains_as_long_as_retraining() -> None:
+    for mode, hypers, epochs in (("equal_total", {}, 5), ("equal_total", {"budget": "all"}, 10), ("equal_final", {}, 10)):
+        assert [phase.epochs for phase in started(network("random_plan", **hypers), 10, mode)[2]] == [epochs]
