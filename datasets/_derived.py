@@ -45,21 +45,18 @@ def normals_from_depth(depth: Array, focal: tuple[float, float], centre: tuple[f
     return result
 
 
-def contours(labels: Array, ignore: int = 255) -> Array:
-    """Pixels in whose 3x3 neighbourhood two classes meet: dilation and erosion of the label map differ.
+def contours(labels: Array) -> Array:
+    """Pixels in whose 3x3 neighbourhood two labels meet: dilation and erosion of the label map differ.
+
+    Void counts as a label of its own, as published: some labelings part all objects by a line of void.
 
     Args:
         labels: uint8 [H, W].
-        ignore: label of void pixels: they are unlabelled (255), and no class that could meet another.
 
     Returns:
-        uint8 [1, H, W]: 1 on a contour, 0 off it, 255 unlabelled.
+        uint8 [1, H, W]: 1 on a contour, 0 off it.
     """
-    void = labels == ignore
     height, width = labels.shape
-    highest = np.pad(np.where(void, -1, labels.astype(np.int16)), 1, constant_values=-1)
-    lowest = np.pad(np.where(void, 256, labels.astype(np.int16)), 1, constant_values=256)
-    windows = [(slice(i, i + height), slice(j, j + width)) for i in range(3) for j in range(3)]
-    dilated = np.max([highest[window] for window in windows], axis=0)
-    eroded = np.min([lowest[window] for window in windows], axis=0)
-    return np.where(void, 255, dilated != eroded).astype(np.uint8)[None]
+    around = np.pad(labels, 1, mode="edge")
+    windows = np.stack([around[i : i + height, j : j + width] for i in range(3) for j in range(3)])
+    return (windows.max(0) != windows.min(0)).astype(np.uint8)[None]

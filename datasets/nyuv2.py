@@ -80,12 +80,13 @@ class NYUv2(Dataset):
             "the ones of the other layouts.",
             "AdaShare layout: normals are decoded to unit vectors and white pixels masked (the official code uses the "
             "raw bytes); stored axes x, forward, up become x right, y down, z forward.",
-            "Preprocessed layout: which stored axis lies along the optical axis is found from the data (unsure otherwise); "
-            "so are the class names, and whether its numbers are in the official order.",
+            "Preprocessed layout: which stored axis lies along the optical axis is found from the data. "
+            "Unsure: its class names, and whether its numbers are in the official order.",
             "Frames of one scene look alike. Only the official file names scenes: elsewhere val is the last part of the "
             "training numbers, and train and val may share scenes.",
             "13, 40 classes and the three resolutions are used in the literature: numbers compare only where all agree.",
-            "Contours, if asked for, are drawn from the labels: pixels in whose 3x3 neighbourhood two classes meet.",
+            "Contours, if asked for, are drawn from the labels: pixels in whose 3x3 neighbourhood two labels meet, "
+            "void included.",
         ),
     )
     thread_safe: ClassVar[bool] = True
