@@ -43,16 +43,17 @@ def make(name: str, network: Any, run: Run, **hypers: Any) -> Any:
     return strategy
 
 
-def make_run(seed: int = 0, **optimizer: Any) -> Run:
+def make_run(seed: int = 0, epochs: int = 4, **optimizer: Any) -> Run:
     """A run without a harness; the optimizer's learning rate is constant unless `set_lr` is called."""
     spec = optimizer.pop("spec", None) or OptimizerSpec(**{"lr": 1e-3, **optimizer})
     return Run(
         seed=seed,
-        budget=Budget("equal_total", 4),
+        budget=Budget("equal_total", epochs),
         optimizer=spec,
         batch_size=4,
         images_per_epoch=16,
         device=torch.device("cpu"),
+        training_images=lambda count, size: iter(batches(1)),
     )
 
 
@@ -165,6 +166,22 @@ def linear(gradients: np.ndarray, losses: np.ndarray) -> Plain:
     built = Plain(shared, nn.ModuleDict({name: nn.Identity() for name in names}), losses_of)
     object.__setattr__(built, "values", values)
     return built
+
+
+def train_phases(architecture: Architecture, strategy: Strategy) -> None:
+    """Train through all phases of the architecture, one batch an epoch."""
+    for phase in architecture.phases(strategy.run, strategy):
+        if phase.skip():
+            continue
+        phase.begin()
+        phase.prepare()
+        for epoch in range(phase.epochs):
+            losses: dict[str, Tensor] = {}
+            for one in phase.passes(epoch):
+                losses = one.step(batches(1)[0])
+            phase.end_epoch(epoch, {task: float(loss.detach()) for task, loss in losses.items()})
+            strategy.run.epoch += 1
+        phase.finish()
 
 
 def snapshot(module: nn.Module) -> dict[str, Tensor]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from strategy_toys import TASKS, SignSpec, batches, make, make_run, network, plugin, snapshot, train
+from strategy_toys import TASKS, SignSpec, batches, blueprint, make, make_run, network, plugin, snapshot, train, train_phases
 from torch import Tensor
 
 import mtlbench
@@ -25,6 +25,7 @@ STRATEGIES = [
     for path in sorted(METHODS.glob("[a-z]*.py"))
     if "(Strategy)" in (t := path.read_text()) or "(JacobianStrategy)" in t
 ]
+ARCHITECTURES = [path.stem for path in sorted(METHODS.glob("[a-z]*.py")) if "(Architecture)" in path.read_text()]
 SHARING = ["hard_sharing", "cross_stitch"]
 SAME = {frozenset({"equal", "fixed"})}
 """Strategies that are meant to coincide here: the toys' published weights are 1."""
@@ -53,7 +54,6 @@ class Branched(Architecture):
 
 
 def branched(seed: int = 0) -> Architecture:
-    from strategy_toys import blueprint
 
     return Branched(blueprint(seed=seed), {}).train()
 
@@ -92,6 +92,18 @@ def test_moves_every_parameter(name: str, architecture: str) -> None:
     still = [name for name, weight in after.items() if torch.equal(weight, before[name])]
     assert not still
     assert strategy.updates_per_step() >= 1
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("name", ["pcgrad", "famo", "gradnorm", "alternating"])
+def test_trains_through_every_architectures_phases(name: str, architecture: str) -> None:
+    """One strategy of each kind: Jacobian, second forward pass, last shared layer, steps in turn."""
+    if not plugin(require(architecture)).shares and plugin(name).needs_sharing:
+        pytest.skip("declared as meaningless without sharing")
+    net = network(architecture)
+    strategy = make(name, net, make_run(epochs=max(8, net.minimum_epochs)))
+    train_phases(net, strategy)
+    assert all(bool(weight.isfinite().all()) for weight in net.parameters())
 
 
 @pytest.mark.parametrize("architecture", ["hard_sharing", "branched"])
