@@ -1,0 +1,92 @@
+"""AdaShare and random plans in whole trials: killed and resumed, several samples, image-level tasks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import adashare_toys  # noqa: F401  (registers the tiny backbone)
+import pytest
+from PIL import Image
+
+from mtlbench.experiment import expand, make_experiment
+from mtlbench.leaderboard.policy_picture import draw_policy
+from mtlbench.plugins import Registry
+from mtlbench.record import Record
+from mtlbench.spec import TrialSpec
+from mtlbench.trial import Trial, open_dataset
+
+STREETS = {"name": "streets", "set": {"train": 24, "val": 8, "test": 8, "shifted": 0, "height": 32, "width": 64}}
+DIGITS = {"name": "multidigits", "set": {"train": 24, "val": 8, "test": 8}}
+SAMPLED = {"samples": 2, "search_optimizer": "sgd", "rounds": 4}
+TINY = {"epochs": 5, "backbone": "resnet_six", "batch_size": 4, "head_width": 8, "head_rates": [1]}
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+def spec(cache: Path, method: str = "adashare", dataset: Any = STREETS, settings: Any = (), **hypers: Any) -> TrialSpec:
+    raw = {"methods": [{"name": method, "set": hypers}], "datasets": [dataset], "reference": False}
+    experiment = make_experiment(raw, "test")
+    overrides = {**TINY, **dict(settings)}
+    return expand(experiment, Registry(), lambda d, p: open_dataset(d, p.cls), cache=cache, overrides=overrides)[0]
+
+
+def record(one: TrialSpec, folder: Path, killed: bool = False) -> Record:
+    """Run a trial to its record; `killed`: with a new process's memory after every epoch."""
+    trial = Trial(one, folder / "work")
+    if killed:
+        while len(trial.curve) < sum(phase.epochs for phase in trial.phases):
+            next(trial.epochs())
+            trial = Trial(one, folder / "work")
+            if not list(trial.folder.glob("checkpoint.pt")):
+                break
+            trial._resume()
+    for _ in trial.epochs():
+        pass
+    return Record.model_validate_json(trial.finish(folder / "results").read_text())
+
+
+@pytest.mark.parametrize(
+    ("dataset", "budget", "hypers"),
+    [
+        pytest.param(DIGITS, "equal_total", SAMPLED, id="image-level tasks"),
+        pytest.param(STREETS, "equal_total", SAMPLED, id="dense tasks", marks=pytest.mark.long),
+        pytest.param(STREETS, "paper", {"samples": 1}, id="published budget", marks=pytest.mark.long),
+    ],
+)
+def test_killed_after_every_epoch_the_record_is_the_same(
+    cache: Path, tmp_path: Path, dataset: Any, budget: str, hypers: Any
+) -> None:
+    one = spec(cache, dataset=dataset, settings={"budget": budget}, **hypers)
+    whole = record(one, tmp_path / "whole").result
+    resumed = record(one, tmp_path / "resumed", killed=True).result
+    assert resumed.model_dump_json() == whole.model_dump_json()
+    names = {"warm-up", "policy learning", "retraining" if hypers["samples"] == 1 else "retraining 2"}
+    assert names <= {point.phase for point in whole.curve}
+    policy = whole.artefacts["policy"]
+    assert len(policy["history"]) == sum(point.phase == "policy learning" for point in whole.curve)
+    assert policy["decision"] == policy["samples"][policy["chosen"]]
+    assert whole.plan is not None
+    executed = [[entry is not None for entry in row] for row in whole.plan["table"][1:]]
+    assert [list(row) for row in zip(*executed, strict=True)] == policy["decision"]
+    selected = whole.curve[next(iter(whole.selected.values()))]
+    assert selected.selectable and selected.phase.startswith("retraining")
+    best = max(point.val.mean_skill for point in whole.curve if point.selectable and point.val is not None)
+    assert selected.val is not None and selected.val.mean_skill == best
+    draw_policy(policy, tmp_path / "policy.png")
+    assert Image.open(tmp_path / "policy.png").width > 300
+
+
+@pytest.mark.parametrize(
+    ("method", "dataset"),
+    [("random_plan", DIGITS), pytest.param("adashare+pcgrad", STREETS, marks=pytest.mark.long)],
+)
+def test_columns_and_pictures(cache: Path, tmp_path: Path, method: str, dataset: Any) -> None:
+    result = record(spec(cache, method, dataset), tmp_path).result
+    assert {"sparsity", "blocks shared", "blocks used"} <= set(result.extra)
+    assert result.plan is not None and set(result.test.metrics) == set(result.plan["tasks"])
+    draw_policy(result.artefacts["policy"], tmp_path / "policy")
+    assert (tmp_path / "policy.svg").stat().st_size > 1000
