@@ -31,6 +31,10 @@ from mtlbench.settings import make_settings
 from mtlbench.spec import DataSpec, TrialSpec
 
 
+DIAGNOSES = ("gradients",)
+"""Measures that can be taken during training."""
+
+
 class _Entry(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -144,6 +148,9 @@ def expand(
     if experiment.reference and not any(one.name == reference_method() and not one.label for one in methods):
         methods.insert(0, MethodEntry(name=reference_method()))
     methods.sort(key=lambda one: one.name != reference_method())
+    for measure in experiment.diagnose:
+        if measure not in DIAGNOSES:
+            raise UserError(f"There is nothing to diagnose by the name {measure!r}.{did_you_mean(measure, DIAGNOSES)}")
     planned = []
     for entry in experiment.datasets:
         plugin = registry.dataset(entry.name)

@@ -71,7 +71,7 @@ def build_result(trial: Trial) -> Result:
         structure=trial.network.structure(),
         plan=plan.to_json(),
         extra={**trial.network.extra(), **trial.data.dataset.measures(plan)},
-        artefacts=trial.network.artefacts(),
+        artefacts=_artefacts(trial),
         curve=trial.curve,
         images=images,
         scenes=list(trial.data.splits["test"].scenes),
@@ -93,6 +93,13 @@ def _robustness(trial: Trial, clean: Evaluation) -> dict[str, Any] | None:
     from mtlbench.measure.robustness import evaluate_robustness
 
     return evaluate_robustness(trial, clean)
+
+
+def _artefacts(trial: Trial) -> dict[str, Any]:
+    found = dict(trial.network.artefacts())
+    if trial.diagnostics is not None:
+        found["diagnostics"] = trial.diagnostics.summary()
+    return found
 
 
 def task_card(task: Task) -> TaskCard:

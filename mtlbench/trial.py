@@ -29,6 +29,7 @@ from mtlbench.errors import UserError
 from mtlbench.evaluation import Referee, predictions, score
 from mtlbench.machine import set_up
 from mtlbench.measure.cost import count_flops
+from mtlbench.measure.diagnostics import Diagnostics
 from mtlbench.method import Method
 from mtlbench.networks.batchnorm import recompute
 from mtlbench.record import Evaluation, Point, write, write_text
@@ -97,6 +98,7 @@ class Trial:
         self.flops_of: dict[str, int] = {}
         self.best: dict[str, tuple[float, int]] = {}
         self.seconds = 0.0
+        self.diagnostics = Diagnostics(self.network, autocast=self.autocast) if "gradients" in spec.diagnose else None
 
     # -- training ---------------------------------------------------------------------------------------------------
 
@@ -117,6 +119,7 @@ class Trial:
                 self._seed("begin", number)
                 phase.begin()
                 phase.prepare()
+                self._watch(phase)
             for epoch in range(first, phase.epochs):
                 started = time.perf_counter()
                 self._epoch(phase, epoch)
@@ -144,6 +147,8 @@ class Trial:
                 progress = (epoch + step / steps) / phase.epochs
                 start, stop = phase.schedule
                 set_lr(phase.optimizers.values(), self.run.optimizer.factor(start + (stop - start) * progress))
+                if self.diagnostics is not None:
+                    self.diagnostics.before_step(batch)
                 losses = self._step(one.step, batch, f"{phase.name}/{one.kind}")
                 for task, loss in losses.items():
                     sums[task] = sums[task] + loss.detach() if task in sums else loss.detach().clone()
@@ -158,6 +163,8 @@ class Trial:
                 step += 1
         means = {task: float(value) / counts[task] for task, value in sums.items()}
         logged = phase.end_epoch(epoch, means)
+        if self.diagnostics is not None:
+            self.diagnostics.end_epoch()
         val = self.validate() if phase.deployable else None
         lr = max((group["lr"] for one in phase.optimizers.values() for group in one.param_groups), default=0.0)
         self.curve.append(
@@ -183,6 +190,10 @@ class Trial:
         losses: dict[str, Tensor] = {}
         self.flops_of[kind] = count_flops(lambda: losses.update(step(batch)))
         return losses
+
+    def _watch(self, phase: Phase) -> None:
+        if self.diagnostics is not None:
+            self.diagnostics.begin(phase.name, phase.optimizers.values())
 
     def _part(self, part: tuple[float, float]) -> Tensor:
         return fixed_part(self.spec.seed, self.run.images_per_epoch, *part)
@@ -285,6 +296,7 @@ class Trial:
             "counted": (self.images, self.updates, self.training_flops, self.by_phase, self.flops_of),
             "best": self.best,
             "seconds": self.seconds,
+            "diagnostics": None if self.diagnostics is None else self.diagnostics.state(),
         }
         _save_atomically(state, self.folder / "checkpoint.pt")
         kept = {self._best_file(part).name for part in self.best}
@@ -312,6 +324,9 @@ class Trial:
             phase.prepare()
             for name, optimizer in phase.optimizers.items():
                 optimizer.load_state_dict(state["optimizers"][name])
+            self._watch(phase)
+        if self.diagnostics is not None:
+            self.diagnostics.restore(state["diagnostics"])
         return state
 
     def finish(self, results: Path, keep: bool = False) -> Path:

@@ -180,3 +180,14 @@ def test_partly_labelled_data_train(folder: Path, tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(cls, "version", 1000)
     found = read(run_trial(trials(tmp_path, ["hard_sharing"])[0], tmp_path / "runs", tmp_path / "results"))
     assert found.result.test.skill.keys() == {"segmentation", "depth", "normals", "boundaries"}
+
+
+def test_diagnoses_are_in_the_record_and_change_nothing(record: Record, folder: Path, tmp_path: Path) -> None:
+    (plain,) = trials(folder, ["hard_sharing"])
+    watched = plain.model_copy(update={"diagnose": ("gradients",)})
+    next(Trial(watched, tmp_path / "runs").epochs())
+    found = read(run_trial(watched, tmp_path / "runs", tmp_path / "results"))
+    assert len(found.result.artefacts["diagnostics"]["epochs"]) == 3
+    assert found.result.artefacts["diagnostics"]["phases"][0]["path_length"] > 0
+    assert found.result.test == record.result.test
+    assert watched.id != plain.id
