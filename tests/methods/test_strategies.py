@@ -54,7 +54,6 @@ class Branched(Architecture):
 
 
 def branched(seed: int = 0) -> Architecture:
-
     return Branched(blueprint(seed=seed), {}).train()
 
 
