@@ -30,7 +30,6 @@ from mtlbench.record import canonical
 from mtlbench.settings import make_settings
 from mtlbench.spec import DataSpec, TrialSpec
 
-
 DIAGNOSES = ("gradients",)
 """Measures that can be taken during training."""
 

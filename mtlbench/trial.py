@@ -27,7 +27,7 @@ from mtlbench.data.order import part as fixed_part
 from mtlbench.data.store import Prepared, prepare
 from mtlbench.errors import UserError
 from mtlbench.evaluation import Referee, predictions, score
-from mtlbench.machine import set_up
+from mtlbench.machine import reset_peak_memory, set_up
 from mtlbench.measure.cost import count_flops
 from mtlbench.measure.diagnostics import Diagnostics
 from mtlbench.method import Method
@@ -67,6 +67,7 @@ class Trial:
         self.spec, self.folder = spec, work / spec.id
         self.device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
         set_up(spec.threads)
+        reset_peak_memory(self.device)
         registry = spec.registry()
         self.method: Method = spec.resolve(registry)
         self.data = open_dataset(spec.data, registry.dataset(spec.data.name).cls)
