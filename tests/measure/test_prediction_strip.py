@@ -19,17 +19,22 @@ from mtlbench.tasks.base import Task
 SELECTED = Selected("toy · small · seed 0", "toy", TASKS, Small().eval(), split(images=3))
 
 
+def normals(*directions: list[float]) -> torch.Tensor:
+    """One pixel a direction: [3, 1, W]."""
+    return torch.tensor(directions, dtype=torch.float32).T[:, None]
+
+
 @pytest.mark.parametrize(
     ("task", "target", "prediction"),
     [
         (Segmentation("s", 4), torch.tensor([[0, 3, 255]]).byte(), torch.eye(4)[:, None, [0, 3, 1]]),
         (Depth("d"), torch.tensor([[[1.0, 2.0, 0.0]]]), torch.tensor([[[1.0, 2.0, 5.0]]])),
-        (Normals("n"), torch.tensor([[[0.0, 1, 0]], [[0, 0, 0]], [[1, 0, 0]]]), torch.tensor([[[0.0, 5, 1]], [[0] * 3], [[9, 0, 0]]])),
+        (Normals("n"), normals([0, 0, 1], [1, 0, 0], [0, 0, 0]), normals([0, 0, 9], [5, 0, 0], [1, 0, 0])),
         (Boundaries("b"), torch.tensor([[[0, 1, 255]]]).byte(), torch.tensor([[[-99.0, 99, 0]]])),
         (Saliency("b"), torch.tensor([[[0, 1, 255]]]).byte(), torch.tensor([[[-99.0, 99, 0]]])),
         (Reconstruction("r"), torch.rand(3, 1, 3).nan_to_num(), None),
     ],
-)  # fmt: skip
+)
 def test_a_right_prediction_looks_like_its_target(task: Task, target: torch.Tensor, prediction: torch.Tensor | None) -> None:
     prediction = target if prediction is None else prediction
     shown, expected = prediction_picture(task, prediction, target), target_picture(task, target)
