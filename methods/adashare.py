@@ -69,6 +69,7 @@ from mtlbench.contract import (
     Strategy,
     TaskLosses,
     Uniform,
+    UserError,
     detached,
 )
 
@@ -144,9 +145,7 @@ class AdaShare(Architecture):
     sharing: float = Hyper(
         0.1, search=LogUniform(5e-3, 0.2), check="v >= 0", help="λ_sh: price of deciding differently from other tasks"
     )
-    loss_weights: Literal["equal", "published"] = Hyper(
-        "equal", help="λ_k in policy steps: 1, or the dataset's published ones (weight steps: choose a strategy)"
-    )
+    loss_weights: dict[str, float] = Hyper({}, help="λ_k in policy steps by task, 1 for others (in weight steps: +fixed)")
     warm_up: float = Hyper(0.1, check="0 <= v < 1", help="share of the budget that warm-up takes (equal_total)")
     policy: float = Hyper(0.4, check="0 < v < 1", help="share of the budget that policy learning takes (equal_total)")
     samples: Literal["auto"] | int = Hyper(
@@ -291,6 +290,8 @@ class AdaShare(Architecture):
     # -- training ---------------------------------------------------------------------------------------------------
 
     def phases(self, run: Run, strategy: Strategy) -> list[Phase]:
+        if unknown := sorted(set(self.loss_weights) - set(self.tasks)):
+            raise UserError(f"adashare: loss_weights names {unknown[0]!r}, but the tasks are {', '.join(self.tasks)}.")
         self.mixed = run.budget.mode == "paper"
         count = (PUBLISHED_SAMPLES if self.mixed else 1) if self.samples == "auto" else self.samples
         warm_up, policy, retraining = split_budget(run, self.warm_up, self.policy, count)
@@ -319,8 +320,6 @@ class PolicyLearning(Phase):
         )
         if self.published:
             self.schedule_of_round = ByRound(network.blocks, network.temperature, network.decay, network.curriculum_speed)
-        published_weights = network.loss_weights == "published"
-        self.weights = {name: task.weight if published_weights else 1.0 for name, task in network.tasks.items()}
         self.noise: dict[str, torch.Generator] = {}
 
     def prepare(self) -> None:
@@ -373,7 +372,9 @@ class PolicyLearning(Phase):
         with network.only_policy():
             self.relax(tau, n)
             losses = self.strategy.losses(batch)
-            objective = network.regularisation(n) + sum(self.weights[task] * loss for task, loss in losses.items())
+            objective = network.regularisation(n) + sum(
+                network.loss_weights.get(task, 1.0) * loss for task, loss in losses.items()
+            )
             self.policy_optimizer.zero_grad(set_to_none=True)
             objective.backward()
             self.policy_optimizer.step()

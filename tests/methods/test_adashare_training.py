@@ -140,6 +140,8 @@ def test_budgets(mode: str, epochs: int, hypers: dict[str, Any], expected: list[
 def test_budgets_that_cannot_be_split() -> None:
     with pytest.raises(UserError, match="7 epochs or more"):
         started(network(samples=5), 6)
+    with pytest.raises(UserError, match="'depht', but the tasks are"):
+        started(network(loss_weights={"depht": 2.0}))
     with pytest.raises(UserError, match="no budget"):
         started(network(warm_up=0.5, policy=0.5), 10)
 
