@@ -1,4 +1,4 @@
-"""Targets that are computed from others: surface normals from depth, contours from labels."""
+"""Surface normals (from depth, or as they are stored) and contours of labels."""
 
 from __future__ import annotations
 
@@ -7,6 +7,11 @@ from mtlbench.datasets._files import Array
 
 JUMP = 0.05
 """Neighbours whose depths differ by more than this share of the smaller one lie on different surfaces."""
+
+SHORTEST = 0.5
+"""Stored vectors shorter than this are no normals: masked pixels, or averages of opposite directions."""
+LONGEST = 1.5
+"""In the 8-bit coding, white (a masked pixel) decodes to a vector of length √3."""
 
 
 def normals_from_depth(depth: Array, focal: tuple[float, float], centre: tuple[float, float]) -> Array:
@@ -60,3 +65,22 @@ def contours(labels: Array) -> Array:
     around = np.pad(labels, 1, mode="edge")
     windows = np.stack([around[i : i + height, j : j + width] for i in range(3) for j in range(3)])
     return (windows.max(0) != windows.min(0)).astype(np.uint8)[None]
+
+
+def unit(vectors: Array) -> Array:
+    """Vectors [3, ...] at unit length, float32; 0 where they are too short or too long to be normals."""
+    length = np.linalg.norm(vectors, axis=0)
+    valid = (length > SHORTEST) & (length < LONGEST)
+    return np.where(valid, vectors / np.where(valid, length, 1), 0).astype(np.float32)
+
+
+def optical_axis(normals: Array) -> int:
+    """Which of the stored channels 1 and 2 lies along the optical axis: that whose sign is the more one-sided.
+
+    What a camera sees is turned towards it, so along the optical axis all normals have the same sign, in every layout.
+
+    Args:
+        normals: [3, N].
+    """
+    one_sided = np.abs(normals.sum(1)) / np.maximum(np.abs(normals).sum(1), 1e-12)
+    return 1 if one_sided[1] > one_sided[2] else 2

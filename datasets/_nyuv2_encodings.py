@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from mtlbench.datasets._derived import unit
 from mtlbench.datasets._files import Array, require_finite, require_range
 
 from mtlbench.contract.dataset import BadSample
@@ -12,10 +13,6 @@ from mtlbench.contract.dataset import BadSample
 IGNORE = 255
 FARTHEST = 20.0
 """Metres; larger values are no depths of an indoor Kinect frame."""
-SHORTEST = 0.5
-"""Stored vectors shorter than this are no normals: masked pixels, or averages of opposite directions."""
-LONGEST = 1.5
-"""In the 8-bit coding, white (a masked pixel) decodes to a vector of length √3."""
 
 FOCAL, CENTRE = (518.857901, 519.469611), (325.582449, 253.736166)
 """The colour camera's calibration at 640×480, as published with the dataset's toolbox."""
@@ -63,22 +60,3 @@ def normals_from_bytes(code: Array) -> Array:
     """
     right, forward, up = code.transpose(2, 0, 1).astype(np.float32) * (2 / 255) - 1
     return unit(np.stack([right, -up, forward]))
-
-
-def unit(vectors: Array) -> Array:
-    """Vectors [3, ...] at unit length, float32; 0 where they are too short or too long to be normals."""
-    length = np.linalg.norm(vectors, axis=0)
-    valid = (length > SHORTEST) & (length < LONGEST)
-    return np.where(valid, vectors / np.where(valid, length, 1), 0).astype(np.float32)
-
-
-def optical_axis(normals: Array) -> int:
-    """Which of the stored channels 1 and 2 lies along the optical axis: that whose sign is the more one-sided.
-
-    What a camera sees is turned towards it, so along the optical axis all normals have the same sign, in every layout.
-
-    Args:
-        normals: [3, N].
-    """
-    one_sided = np.abs(normals.sum(1)) / np.maximum(np.abs(normals).sum(1), 1e-12)
-    return 1 if one_sided[1] > one_sided[2] else 2

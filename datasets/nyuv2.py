@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 from mtlbench.datasets import _nyuv2_encodings as encodings
-from mtlbench.datasets._derived import contours
+from mtlbench.datasets._derived import contours, optical_axis, unit
 from mtlbench.datasets._files import nearest, read_array, read_map, read_rgb, require_range, require_shape, shrunk
 from mtlbench.datasets._folders import Folders, existing, numbers
 from mtlbench.datasets._nyuv2_official import FILE, OfficialFile
@@ -67,8 +67,9 @@ class NYUv2(Dataset):
         source="Silberman, Hoiem, Kohli and Fergus, Indoor Segmentation and Support Inference from RGBD Images, ECCV 2012; "
         "https://cs.nyu.edu/~silberman/datasets/nyu_depth_v2.html",
         licence="no licence is stated by its makers that we know of; used for research",
-        obtain="Official: download nyu_depth_v2_labeled.mat (2.8 GB) from the page above, and beside it splits.mat (the "
-        "same page), classMapping40.mat (Gupta et al., CVPR 2013) and, for 13 classes, class13Mapping.mat "
+        obtain="Official: download nyu_depth_v2_labeled.mat (2.8 GB) from "
+        "https://cs.nyu.edu/~silberman/datasets/nyu_depth_v2.html, and beside it splits.mat (the same page), "
+        "classMapping40.mat (Gupta et al., CVPR 2013) and, for 13 classes, class13Mapping.mat "
         "(https://github.com/ankurhanda/nyuv2-meta-data). Preprocessed: linked from "
         "https://github.com/lorenmt/mtan. AdaShare's: linked from https://github.com/sunxm2357/AdaShare. "
         "Without any download: the dataset streets.",
@@ -223,8 +224,8 @@ class NYUv2(Dataset):
         for key in self.index()["train"][:8]:
             path = self._paths(key)["normals"]
             with suppress(BadSample):  # whoever loads it says what is wrong with it
-                vectors.append(encodings.unit(_channels_first(path, read_array(path), 3)).reshape(3, -1))
-        return encodings.optical_axis(np.concatenate(vectors, 1)) if vectors else 2
+                vectors.append(unit(_channels_first(path, read_array(path), 3)).reshape(3, -1))
+        return optical_axis(np.concatenate(vectors, 1)) if vectors else 2
 
     def _load_preprocessed(self, key: Key) -> Sample:
         paths = self._paths(key)
@@ -241,7 +242,7 @@ class NYUv2(Dataset):
             "image": np.rint(image * 255).astype(np.uint8),
             "segmentation": encodings.labels(paths["segmentation"], label, self._classes),
             "depth": encodings.depth(paths["depth"], metres),
-            "normals": encodings.unit(vectors),
+            "normals": unit(vectors),
         }
 
     # The AdaShare layout

@@ -14,7 +14,7 @@ from mtlbench.data.split import Split
 from mtlbench.data.store import Prepared
 from mtlbench.errors import UserError
 from mtlbench.measure.render import target_picture
-from mtlbench.tasks import Attributes, Boundaries, Classification, Depth, Normals, Saliency, Segmentation
+from mtlbench.tasks import Attributes, Boundaries, Classification, Depth, Normals, Reconstruction, Saliency, Segmentation
 from mtlbench.tasks.base import Task
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ UNLABELLED = (255, 0, 255)
 """Colour of pixels that neither loss nor metrics see: magenta, which no kind of task draws."""
 _CELL, _GAP, _LINE, _TOP = 1.9, 0.08, 0.16, 0.32
 """In inches: the width of a picture, the space around it, the height of a line, where the first row begins."""
+_DRAWN = (Segmentation, Depth, Normals, Boundaries, Saliency, Reconstruction)
+
 Legend = list[tuple[NDArray[np.uint8] | None, str]]
 """A colour (None for a line of words alone) and what it means."""
 
@@ -77,12 +79,18 @@ def picture(task: Task, target: Tensor) -> NDArray[np.uint8] | str:
     """One stored target as pixels [H, W, 3] or words; what is unlabelled is `UNLABELLED`, or says so."""
     if isinstance(task, Classification | Attributes):
         return words(task, target)
-    drawn = target_picture(task, target)
-    if isinstance(drawn, str):
-        return drawn
-    drawn = drawn.copy()
+    drawn = np.array(target_picture(task, target) if isinstance(task, _DRAWN) else _grey(target))
     drawn[unlabelled(task, target).numpy()] = UNLABELLED
     return drawn
+
+
+def _grey(target: Tensor) -> NDArray[np.uint8]:
+    """A map of a kind that a plugin brought: its first channel, dark to bright over its finite values."""
+    values = target.reshape(-1, *target.shape[-2:])[0].double().numpy()
+    known = values[np.isfinite(values)]
+    low, high = (known.min(), known.max()) if known.size else (0.0, 1.0)
+    shown = np.nan_to_num((values - low) / max(high - low, 1e-12)).clip(0, 1)
+    return np.repeat(np.round(255 * shown).astype(np.uint8)[..., None], 3, axis=2)
 
 
 def words(task: Task, target: Tensor) -> str:
@@ -128,6 +136,8 @@ def legend(task: Task, targets: list[Tensor]) -> Legend:
     elif isinstance(task, Boundaries | Saliency):
         yes = "boundary" if isinstance(task, Boundaries) else "salient"
         entries = [(np.full(3, 255, np.uint8), yes), (np.zeros(3, np.uint8), f"no {yes}" if yes == "boundary" else "not")]
+    elif task.dense and not isinstance(task, _DRAWN):
+        entries = [(np.zeros(3, np.uint8), "least"), (np.full(3, 255, np.uint8), "greatest, of each image")]
     elif not task.dense:
         return [(None, f"{task.channels} {'attributes' if isinstance(task, Attributes) else 'classes'}")]
     if any(bool(unlabelled(task, target).any()) for target in targets):
