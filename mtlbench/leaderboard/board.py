@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from mtlbench.leaderboard import curves, export, figures, latex, markdown, plans, site
+from mtlbench.leaderboard import (
+    curves,
+    export,
+    figures,
+    latex,
+    markdown,
+    plans,
+    robustness_pictures,
+    robustness_tables,
+    site,
+)
 from mtlbench.leaderboard.reported import Reported
 from mtlbench.leaderboard.table import Board, Table
 from mtlbench.record import write_text
@@ -31,6 +41,7 @@ PICTURES: tuple[Picture, ...] = (
     ("ranks", "Ranks under the three definitions of Δ", figures.rank_plot),
     ("training", "Val skill during training, with 95 % t bands", curves.training),
     ("plans", "Sharing plans, input at the bottom; equal letters share weights", plans.side_by_side),
+    *robustness_pictures.PICTURES,
 )
 """File name, caption, and what draws it."""
 
@@ -59,6 +70,7 @@ def draw_board(board: Board, folder: Path, links: Mapping[str, str], published: 
         "index.html": site.page(board, pictures, links, published),
         "leaderboard.csv": export.leaderboard(board),
         "seeds.csv": export.seeds(board),
+        **({"robustness.csv": cells} if (cells := robustness_tables.cells_csv(board)) else {}),
         **texts,
     }
     for name, content in texts.items():

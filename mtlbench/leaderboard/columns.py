@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from numbers import Real
 
+from mtlbench.measure.robustness_summary import SUMMARY
 from mtlbench.record import Record, TaskCard
 
 
@@ -76,6 +77,11 @@ COSTS = (
     Column("peak_memory_bytes", "peak memory", "cost", "cost", -1, "B"),
 )
 
+CORRUPTED_DELTA = Column(
+    "delta/corrupted", "Δ task, corrupted", "robustness", "robustness", 1, "%",
+    help="Δ task against single-task networks under the same corruptions: a ratio of sums over corruptions and severities",
+)  # fmt: skip
+
 
 def metric_columns(tasks: Sequence[TaskCard]) -> list[Column]:
     """Every task's metrics, then its skill."""
@@ -106,14 +112,29 @@ def columns_of(records: Iterable[Record], tasks: Sequence[TaskCard]) -> list[Col
     optional = []
     for prefix, section, title, better, unit in (
         ("latency_ms/", "cost", "latency, batch {}", -1, "ms"),
-        ("robustness/", "robustness", "{}", 0, ""),
         ("shifted/", "robustness", "skill on {}", 1, "skill"),
         ("extra/", "other", "{}", 0, ""),
     ):
         names = sorted((key.removeprefix(prefix) for key in keys if key.startswith(prefix)), key=_natural)
         optional += [Column(prefix + name, title.format(name), section, section, better, unit) for name in names]
     latency = [column for column in optional if column.section == "cost"]
-    return [*known, *latency, *(column for column in optional if column.section != "cost")]
+    return [*known, *latency, *_robustness_columns(keys), *(column for column in optional if column.section != "cost")]
+
+
+def _robustness_columns(keys: Iterable[str]) -> list[Column]:
+    """The numbers of a record's robustness summary, the known ones first, and Δ under corruption."""
+    names = [key.removeprefix("robustness/") for key in keys if key.startswith("robustness/")]
+    columns = [
+        Column(f"robustness/{name}", one.title, "robustness", "robustness", one.better, one.unit, help=one.help)
+        for name, one in SUMMARY.items()
+        if name in names
+    ]
+    if "mean_skill" in names:
+        columns.append(CORRUPTED_DELTA)
+    for name in sorted(set(names) - set(SUMMARY), key=lambda name: _natural(name.removeprefix("pgd_"))):
+        title, better, unit = (f"skill, PGD {name[4:]}/255", 1, "skill") if name.startswith("pgd_") else (name, 0, "")
+        columns.append(Column(f"robustness/{name}", title, "robustness", "robustness", better, unit))
+    return columns
 
 
 def values_of(record: Record) -> dict[str, float]:
@@ -151,4 +172,4 @@ def _number(value: object) -> bool:
 
 def _natural(name: str) -> tuple[int, float, str]:
     """Sort "8" before "16", and numbers before words."""
-    return (0, float(name), name) if name.isdigit() else (1, 0.0, name)
+    return (0, float(name), name) if name.replace(".", "", 1).isdigit() else (1, 0.0, name)

@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from mtlbench.leaderboard import format as text
 from mtlbench.leaderboard import protocols
 from mtlbench.leaderboard.columns import Column
-from mtlbench.leaderboard.table import Board, Row, Table
+from mtlbench.leaderboard.robustness_tables import grids
+from mtlbench.leaderboard.table import Board, Cell, Row, Table
 
 SECTIONS = (
     ("task metrics", "Task metrics"),
@@ -29,6 +30,9 @@ HOW_TO_READ = (
     "Numbers are those of [leaderboard.csv](leaderboard.csv), divided by the unit in the header and rounded; "
     "[seeds.csv](seeds.csv) has every seed."
 )
+
+SKILL = text.Style(1.0, 3, "")
+"""How a skill is printed outside the columns."""
 
 
 def board(board: Board, figures: Mapping[str, Sequence[tuple[str, str]]]) -> str:
@@ -57,9 +61,26 @@ def _table(table: Table, number: int, of: int, figures: Sequence[tuple[str, str]
                 inside = [column for column in columns if column.group == group]
                 if group != "skill":
                     parts += [f"### {escape(group)}", _grid(table, inside)]
+        elif section == "robustness":
+            parts += _robustness(table, heading, columns)
         elif columns:
             parts += [f"### {heading}", _grid(table, columns)]
     parts += ["### Seeds and settings", _settings(table), "### Protocol", _card(table)]
+    return parts
+
+
+def _robustness(table: Table, heading: str, columns: Sequence[Column]) -> list[str]:
+    """The summary, then a grid a kind of condition. Shifted test sets are columns of both; here they stand in their grid."""
+    columns = [column for column in columns if not column.key.startswith("shifted/")]
+    found = grids(table)
+    parts = [f"### {heading}"] if columns or found else []
+    parts += [_grid(table, columns)] if columns else []
+    for grid in found:
+        lines = [["method", *map(escape, grid.titles)], [":--", *["--:"] * len(grid.titles)]]
+        lines += [[name(row), *(_marked(cell, SKILL) for cell in grid.cells[row.key])] for row in table.rows]
+        parts += [f"#### {escape(grid.heading)}", _lines(lines)]
+    if found:
+        parts.append("Every cell, task and seed: [robustness.csv](robustness.csv).")
     return parts
 
 
@@ -79,8 +100,12 @@ def _grid(table: Table, columns: Sequence[Column], ranks: bool = False) -> str:
     align = ["--:"] * ranks + [":--"] + ["--:"] * (len(columns) + ranks)
     lines = [head, align]
     for row in table.rows:
-        cells = [_marked(row, column, styles[column.key]) for column in columns]
+        cells = [_marked(row.cells.get(column.key), styles[column.key]) for column in columns]
         lines.append([text.rank_text(table, row)] * ranks + [name(row), *cells] + [str(len(row.records))] * ranks)
+    return _lines(lines)
+
+
+def _lines(lines: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
@@ -89,8 +114,7 @@ def _heading(table: Table, column: Column, styles: Mapping[str, text.Style]) -> 
     return f"{escape(column.group)}: {title}" if column.section == "task metrics" and column.group != "skill" else title
 
 
-def _marked(row: Row, column: Column, style: text.Style) -> str:
-    cell = row.cells.get(column.key)
+def _marked(cell: Cell | None, style: text.Style) -> str:
     shown = style.cell(cell)
     mark = cell.mark if cell else ""
     return {"best": f"**{shown}**", "tied": f"<u>{shown}</u>"}.get(mark, shown)

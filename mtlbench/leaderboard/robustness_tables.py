@@ -1,15 +1,16 @@
-"""Robustness as text: every condition in a Markdown grid, and every cell of every seed in a CSV."""
+"""Robustness as tables: a grid for each kind of condition, and every cell of every seed in a CSV."""
 
 from __future__ import annotations
 
 import csv
 import io
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from mtlbench.leaderboard.conditions import Condition, conditions
-from mtlbench.leaderboard.table import Board, Row, Table
+from mtlbench.leaderboard.table import Board, Cell, Table, mark_column
+from mtlbench.measure.statistics import t_interval
 from mtlbench.record import Evaluation, Record
 
 HEADINGS = {
@@ -20,46 +21,56 @@ HEADINGS = {
 CSV_HEADER = ("protocol", "row", "settings", "seed", "condition", "severity", "task", "metric", "value")
 
 
-def grids(table: Table) -> list[tuple[str, list[list[str]]]]:
-    """Heading and cells (the first line is the head) for each kind of condition that all rows were tested under.
+@dataclass(frozen=True)
+class Grid:
+    """Skill under one kind of condition: methods are lines, conditions columns, clean images first.
 
-    Methods are lines, conditions columns, as everywhere; numbers are means over seeds ± the half-width of the t interval.
+    Attributes:
+        cells: row key → one cell a title: mean over seeds, half-width of the t interval, best and tied marked.
     """
+
+    heading: str
+    titles: list[str]
+    cells: dict[str, list[Cell]]
+
+
+def grids(table: Table) -> list[Grid]:
+    """A grid for each kind of condition that all rows were tested under."""
     found = conditions(table)
     clean = [one for one in found if one.kind == "clean"]
     shown = []
     for kind, heading in HEADINGS.items():
         chosen = [one for one in found if one.kind == kind]
         if chosen:
-            shown.append((heading, _grid(table, [*clean, *chosen])))
+            columns = [_column(table, one) for one in (*clean, *chosen)]
+            cells = {row.key: [column[row.key] for column in columns] for row in table.rows}
+            shown.append(Grid(heading, [one.title for one in (*clean, *chosen)], cells))
     return shown
 
 
 def cells_csv(board: Board) -> str:
-    """One line a number: every metric and skill of every cell, shifted test set and attack, of every seed."""
+    """One line a number: every metric and skill of every cell, shifted test set and attack, of every seed; "" if none."""
+    lines = [
+        (table.protocol_id, row.name, row.settings, record.seed, *line)
+        for table in board.tables
+        for row in table.rows
+        for record in row.records
+        for line in _lines(record)
+    ]
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(CSV_HEADER)
-    for table in board.tables:
-        for row in table.rows:
-            for record in row.records:
-                for line in _lines(record):
-                    writer.writerow((table.protocol_id, row.name, row.settings, record.seed, *line))
+    if lines:
+        csv.writer(text, lineterminator="\n").writerows([CSV_HEADER, *lines])
     return text.getvalue()
 
 
-def _grid(table: Table, shown: Sequence[Condition]) -> list[list[str]]:
-    return [
-        ["method", *(one.title for one in shown)],
-        *([row.title, *(_number(one, row) for one in shown)] for row in table.rows),
-    ]
-
-
-def _number(condition: Condition, row: Row) -> str:
-    interval = condition.interval(row)
-    if not math.isfinite(interval.mean):
-        return "undefined"
-    return f"{interval.mean:.3f}" + (f" ± {interval.half:.3f}" if math.isfinite(interval.half) and interval.half else "")
+def _column(table: Table, condition: Condition) -> dict[str, Cell]:
+    cells = {}
+    for row in table.rows:
+        values = tuple(condition.skill(record, None) for record in row.records)
+        interval = t_interval(values)
+        cells[row.key] = Cell(interval.mean, interval.half, values, interval.half)
+    mark_column(table.rows, cells)
+    return cells
 
 
 def _lines(record: Record) -> Iterator[tuple[str, str, str, str, float]]:

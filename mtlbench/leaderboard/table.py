@@ -17,6 +17,7 @@ from typing import Any
 from mtlbench.leaderboard import protocols
 from mtlbench.leaderboard.columns import Column, columns_of, values_of
 from mtlbench.measure import delta as deltas
+from mtlbench.measure.robustness_delta import corrupted_delta, same_cells
 from mtlbench.measure.statistics import t_interval, tied_with_best
 from mtlbench.record import Record, TaskCard, canonical
 
@@ -199,14 +200,17 @@ def _cells(row: Row, columns: Sequence[Column]) -> dict[str, Cell]:
 
 
 def _delta_cells(row: Row, reference: Row, tasks: Sequence[TaskCard]) -> dict[str, Cell]:
-    cells = {}
     rows, references = ([record.result.test.metrics for record in side.records] for side in (row, reference))
-    for definition in deltas.DEFINITIONS:
-        estimate = deltas.estimate(rows, references, tasks, definition)
+    estimates = {name: deltas.estimate(rows, references, tasks, name) for name in deltas.DEFINITIONS}
+    corrupted, base = ([record.result.robustness or {} for record in side.records] for side in (row, reference))
+    if same_cells([*corrupted, *base]):
+        estimates["corrupted"] = corrupted_delta(corrupted, base, tasks, deltas.DEFINITIONS[0])
+    cells = {}
+    for name, estimate in estimates.items():
         # The reference against itself is 0 by definition, and its noise is the band: it is not counted twice.
         itself = row is reference
         mean, half = (0.0, estimate.own.half) if itself else (estimate.own.mean, estimate.half)
-        cells[f"delta/{definition}"] = Cell(mean, half, estimate.values, estimate.own.half)
+        cells[f"delta/{name}"] = Cell(mean, half, estimate.values, estimate.own.half)
     return cells
 
 
@@ -229,17 +233,15 @@ def _mark(rows: Sequence[Row], columns: Sequence[Column]) -> None:
     for column in columns:
         if column.better == 0 or column.section in ("cost", "other") or column.unit == "rank":
             continue
-        groups = {
-            row.key: row.cells[column.key].values
-            for row in rows
-            if column.key in row.cells and len(row.records) > 1 and not row.reference
-        }
-        best, tied = tied_with_best(groups, column.better > 0)
-        for row in rows:
-            if row.key == best:
-                row.cells[column.key].mark = "best"
-            elif row.key in tied:
-                row.cells[column.key].mark = "tied"
+        mark_column(rows, {row.key: row.cells[column.key] for row in rows if column.key in row.cells}, column.better > 0)
+
+
+def mark_column(rows: Sequence[Row], cells: Mapping[str, Cell], higher_is_better: bool = True) -> None:
+    """Mark the best cell (row key → cell) of those rows that are ranked, and the cells tied with it."""
+    compared = [row.key for row in rows if row.key in cells and len(row.records) > 1 and not row.reference]
+    best, tied = tied_with_best({key: cells[key].values for key in compared}, higher_is_better)
+    for key in compared:
+        cells[key].mark = "best" if key == best else "tied" if key in tied else ""
 
 
 def _notes(rows: Sequence[Row], reference: Row | None, undefined: Sequence[tuple[str, str]]) -> list[str]:

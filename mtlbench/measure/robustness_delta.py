@@ -52,12 +52,16 @@ def corrupted_delta(
     Raises:
         ValueError: the records were not evaluated under the same corruptions and severities.
     """
-    cells = {_cells(one) for one in (*rows, *references)}
-    if len(cells) > 1:
+    if not same_cells([*rows, *references]):
         raise ValueError("Δ under corruption compares networks under the same corruptions and severities only")
     measured, base = ([corrupted_metrics(one, corruptions) for one in side] for side in (rows, references))
     return deltas.estimate(measured, base, tasks, definition, level)
 
 
-def _cells(robustness: Robustness) -> frozenset[tuple[str, str]]:
-    return frozenset((name, severity) for name, cells in robustness["cells"].items() for severity in cells)
+def same_cells(robustness: Sequence[Robustness]) -> bool:
+    """Whether all were evaluated under the same corruptions and severities, and under some at all."""
+    found = {
+        frozenset((name, severity) for name, cells in one.get("cells", {}).items() for severity in cells)
+        for one in robustness
+    }
+    return len(found) == 1 and frozenset() not in found

@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 from numpy.random import default_rng
 
+from mtlbench.leaderboard.board import draw_board
 from mtlbench.leaderboard.conditions import at_severity, conditions, severities
 from mtlbench.leaderboard.robustness_pictures import PICTURES
 from mtlbench.leaderboard.robustness_tables import CSV_HEADER, cells_csv, grids
 from mtlbench.leaderboard.table import Board, Table, boards
-from mtlbench.measure.robustness_summary import summarise
+from mtlbench.measure.robustness_summary import SUMMARY, summarise
 from mtlbench.record import Record
 from tests.leaderboard.fabricate import TASKS, evaluation, metrics_at, record
 
@@ -95,13 +96,41 @@ def test_rows_of_other_cells_are_not_compared() -> None:
     assert grids(mixed.tables[0]) == []
 
 
-def test_grids_have_a_line_a_method() -> None:
-    found = dict(grids(table()))
-    assert [len(grid[0]) - 2 for grid in found.values()] == [3, 2, 8]
-    for grid in found.values():
-        assert grid[0][:2] == ["method", "clean"]
-        assert sorted(line[0] for line in grid[1:]) == sorted(METHODS)
-        assert all("±" in cell for line in grid[1:] for cell in line[1:])
+def test_grids_have_a_line_a_method_and_marks() -> None:
+    drawn = table()
+    found = grids(drawn)
+    assert [len(grid.titles) for grid in found] == [4, 3, 9]
+    best = next(row for row in drawn.rows if row.name == "pcgrad")
+    for grid in found:
+        assert grid.titles[0] == "clean"
+        assert set(grid.cells) == {row.key for row in drawn.rows}
+        assert all(cell.half > 0 and len(cell.values) == 3 for line in grid.cells.values() for cell in line)
+        assert all(cell.mark == "best" for cell in grid.cells[best.key][1:])
+
+
+def test_the_table_has_a_summary_and_delta_under_corruption() -> None:
+    drawn = table()
+    rows = {row.name: row for row in drawn.rows}
+    titles = {column.key: column.title for column in drawn.columns if column.section == "robustness"}
+    assert list(titles)[:6] == [
+        *(f"robustness/{name}" for name in SUMMARY),
+        "delta/corrupted",
+    ]
+    assert titles["robustness/pgd_0.25"] == "skill, PGD 0.25/255"
+    assert rows["single_task"].cells["delta/corrupted"].mean == 0
+    better, worse = (rows[name].cells["delta/corrupted"] for name in ("pcgrad", "hard_sharing"))
+    assert better.mean > 0 > worse.mean and better.mark == "best"
+    assert better.half > 0 and better.own > 0
+
+
+def test_the_readme_shows_all_of_it(tmp_path: Path) -> None:
+    files = {path.name for path in draw_board(board(), tmp_path, {}, [])}
+    assert "robustness.csv" in files and any(name.startswith("conditions-") for name in files)
+    text = (tmp_path / "README.md").read_text(encoding="utf-8")
+    assert all(part in text for part in ("#### Corruptions", "#### Shifted test sets", "#### Attacks", "Δ task, corrupted"))
+    (clean,) = boards([record("single_task"), record("pcgrad")])
+    assert "robustness.csv" not in {path.name for path in draw_board(clean, tmp_path / "clean", {}, [])}
+    assert "Robustness" not in (tmp_path / "clean" / "README.md").read_text(encoding="utf-8")
 
 
 def test_the_csv_has_every_cell() -> None:
