@@ -30,12 +30,12 @@ def restore(strategy: Strategy, states: States) -> None:
 
 
 def average(values: Sequence[Any]) -> Any:
-    """The mean of tensors; the largest of counters; the first of anything else."""
+    """The mean of tensors, exact where they are equal; the largest of counters; the first of anything else."""
     first = values[0]
     if not isinstance(first, Tensor):
         return first
     stacked = torch.stack(list(values))
-    return stacked.mean(0) if first.is_floating_point() else stacked.amax(0)
+    return first + (stacked - first).mean(0) if first.is_floating_point() else stacked.amax(0)
 
 
 class Carried(nn.Module):

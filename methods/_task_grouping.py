@@ -24,7 +24,7 @@ def centred_gram(features: Tensor) -> Tensor:
     n = features.shape[-2]
     gram = features @ features.mT
     if n < 4:
-        return torch.zeros_like(gram)
+        return gram * 0
     scale = gram.norm(dim=(-2, -1), keepdim=True)
     diagonal = torch.eye(n, dtype=torch.bool, device=gram.device)
     gram = gram.masked_fill(diagonal, 0.0)

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from mtlbench.methods._shared_tree import columns, frame, nodes, picture, random_tree
 
-from mtlbench.contract import Architecture, Hyper, SharingGraph, Uniform
+from mtlbench.contract import Architecture, Hyper, SharingGraph, SharingPlan, Uniform
 from mtlbench.contract.run import derive_seed
 
 
@@ -27,10 +27,13 @@ class RandomTree(Architecture):
 
     def build(self) -> None:
         units = self.stage_units()
-        depths, tasks = [unit.name for unit in units], list(self.tasks)
+        depths, tasks = [unit.name for unit in units], sorted(self.tasks)
         count = len(depths) + round(self.size * len(depths) * (len(tasks) - 1))
         generator = torch.Generator().manual_seed(derive_seed("random tree", self.blueprint.seed))
-        self.graph = SharingGraph(units, random_tree(depths, tasks, count, generator))
+        drawn = random_tree(depths, tasks, count, generator)
+        # The tree does not depend on the order of the tasks.
+        table = tuple(tuple(row[tasks.index(task)] for task in self.tasks) for row in drawn.table)
+        self.graph = SharingGraph(units, SharingPlan(drawn.depths, tuple(self.tasks), table))
 
     def extra(self) -> dict[str, float]:
         return {**columns(self.plan()), "units": float(nodes(self.plan()))}

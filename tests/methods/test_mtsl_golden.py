@@ -1,7 +1,8 @@
-"""MTSL against numbers of the official code: similarity, grouping, alignment, amalgamation, hand-over, the merged network."""
+"""MTSL against numbers of the official code: similarity, grouping, alignment, amalgamation, hand-over, merged network."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,14 +12,15 @@ import torch.nn.functional as F
 from mtlbench.methods._shared_tree import merged
 from mtlbench.methods._task_grouping import best_partition, cka, cohesion, merging, official_cover
 from mtlbench.methods.mtsl import MTSL, Fusion, Group, Structure, alignment_loss, amalgamation_optimizer
-from strategy_toys import GOLDEN, make_run, plugin
+from mtsl_toys import make_run, strategy
 from torch import Tensor, nn
 
-from mtlbench.contract import Batch, Blueprint, OptimizerSpec, Unit
+from mtlbench.contract import Batch, Blueprint, Unit
 from mtlbench.networks.backbone import BackboneSpec
 from mtlbench.networks.heads import HeadSpec
 from mtlbench.tasks import Segmentation
 
+GOLDEN = Path(__file__).parents[1] / "golden"
 GROUPS = np.load(GOLDEN / "mtsl_cka_grouping.npz")
 FILE = np.load(GOLDEN / "mtsl_amalgamation.npz")
 TASKS, MEMBERS = ["t0", "t1", "t2"], ["t0", "t2"]
@@ -70,7 +72,9 @@ def labels(count: int, groups: list[tuple[int, ...]]) -> list[int]:
 def test_grouping_is_the_exhaustive_result(count: int) -> None:
     threshold = float(GROUPS["group/threshold"])
     for number, similarity in enumerate(tensor(f"group/T{count}/similarity", GROUPS)):
-        expected = {key: GROUPS[f"group/T{count}/exhaustive_{key}"][number] for key in ("label", "value", "merged_label", "tie")}
+        expected = {
+            key: GROUPS[f"group/T{count}/exhaustive_{key}"][number] for key in ("label", "value", "merged_label", "tie")
+        }
         chosen = best_partition(similarity, threshold)
         value = sum(len(group) * cohesion(similarity, group) for group in chosen) / count
         assert value == pytest.approx(float(expected["value"]), abs=1e-9)
@@ -187,7 +191,7 @@ def phase(transfer: str = "amalgamation") -> tuple[Toy, Structure]:
     blueprint = Blueprint(
         tasks=tuple(Segmentation(name, 2) for name in TASKS),
         image_size=(12, 16),
-        backbone=BackboneSpec("resnet_test"),
+        backbone=BackboneSpec("resnet_toy"),
         head=HeadSpec(rates=(1,), width=4),
         mean=(0.0, 0.0, 0.0),
         std=(1.0, 1.0, 1.0),
@@ -199,9 +203,8 @@ def phase(transfer: str = "amalgamation") -> tuple[Toy, Structure]:
     missing = network.load_state_dict(values("fuse/old"), strict=False)
     assert not missing.unexpected_keys and all("num_batches" in name for name in missing.missing_keys)
     lr, beta1, _, _, decay = FILE["fuse/adam"].tolist()
-    run = make_run(spec=OptimizerSpec("adam", lr=lr, momentum=beta1, weight_decay=decay, schedule="constant"))
-    strategy = plugin("equal")(network, run, {})
-    one = Structure(network, 1, strategy, (0.0, 1.0), 1.0, [1.0] * 4)
+    run = make_run(lr=lr, momentum=beta1, weight_decay=decay, schedule="constant")
+    one = Structure(network, 1, strategy(network, run), (0.0, 1.0), 1.0, [1.0] * 4)
     network.pending = [Group(1, MEMBERS)]
     network.fusions["1_0"] = network.fusion(network.pending[0], 6).double()
     one.prepare()
@@ -266,7 +269,7 @@ def test_hand_over_of_the_optimizer() -> None:
 
 
 def test_average() -> None:
-    network, one = phase("average")
+    network, _ = phase("average")
     network.merge({})
     state = network.state_dict()
     for key in (key for key in FILE.files if key.startswith("average/new_after/")):

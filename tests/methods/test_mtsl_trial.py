@@ -7,8 +7,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import mtsl_toys  # noqa: F401  (registers the smallest backbone)
 import pytest
-import strategy_toys  # noqa: F401  (registers the smallest backbone)
 from tiny import STREETS, trials
 
 from mtlbench.spec import TrialSpec
@@ -33,7 +33,7 @@ def uncounted(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def spec(folder: Path, hypers: dict[str, Any], **settings: Any) -> TrialSpec:
-    settings = {"epochs": 7, "backbone": "resnet_test", **settings}
+    settings = {"epochs": 7, "backbone": "resnet_toy", **settings}
     (found,) = trials(folder, [{"name": "mtsl", "set": hypers}], options=FEW, settings=settings)
     return found
 
