@@ -11,6 +11,9 @@ from mtlbench.contract import Run, UserError
 PUBLISHED_WARM_UP = 0.2
 """Share of the 20,000 iterations (100,000 on Taskonomy) before retraining."""
 
+PUBLISHED_SAMPLES = 8
+"""Policies that are sampled and retrained."""
+
 PUBLISHED_RATE = 0.01
 """Learning rate of the policy's Adam."""
 

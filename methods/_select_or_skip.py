@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mtlbench.contract import SharingGraph, SharingPlan, Unit
 
@@ -59,6 +60,19 @@ class MultiplyingGraph(SharingGraph):
         """A graph of the same modules that really skips; blocks that no task executes are not in it."""
         units = [Unit(one.name, partial(self.module, depth, 0), one.output) for depth, one in enumerate(self.units)]
         return SharingGraph(units, plan_of(self.plan.depths, self.decisions), path_statistics=False).train(self.training)
+
+
+@contextmanager
+def training_only(network: nn.Module, chosen: Iterable[nn.Parameter]) -> Iterator[None]:
+    """Within the context the chosen parameters, which are frozen otherwise, are trainable, and all others are not."""
+    switched = [one for one in network.parameters() if one.requires_grad] + list(chosen)
+    try:
+        for one in switched:
+            one.requires_grad_(not one.requires_grad)
+        yield
+    finally:
+        for one in switched:
+            one.requires_grad_(not one.requires_grad)
 
 
 def columns(decisions: Decisions) -> dict[str, float]:

@@ -34,8 +34,7 @@ Choices and deviations:
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import combinations
@@ -43,14 +42,14 @@ from typing import Any, ClassVar, Literal
 
 import torch
 from mtlbench.methods._adashare_schedule import (
-    PUBLISHED_RATE,
+    PUBLISHED_SAMPLES,
     ByProgress,
     ByRound,
     policy_rate,
     rounds_of_epoch,
     split_budget,
 )
-from mtlbench.methods._select_or_skip import Decisions, MultiplyingGraph, as_gates, columns, picture, plan_of
+from mtlbench.methods._select_or_skip import Decisions, MultiplyingGraph, as_gates, columns, picture, plan_of, training_only
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -74,7 +73,6 @@ from mtlbench.contract import (
 )
 
 SELECT, SKIP = 0, 1
-PUBLISHED_SAMPLES = 8
 
 
 def relaxed(logits: Tensor, noise: Tensor, temperature: float, straight_through: bool = False) -> Tensor:
@@ -205,18 +203,6 @@ class AdaShare(Architecture):
         price = self.sparsity * sparsity_loss(logits, gated, self.regularizer, depth_weighted=self.sharing == 0)
         return price + self.sharing * sharing_loss(logits, self.regularizer)
 
-    @contextmanager
-    def only_policy(self) -> Iterator[None]:
-        """Within the context the logits are trainable and the weights are not."""
-        switched = [one for one in self.parameters() if one.requires_grad] + list(self.logits.values())
-        try:
-            for one in switched:
-                one.requires_grad_(not one.requires_grad)
-            yield
-        finally:
-            for one in switched:
-                one.requires_grad_(not one.requires_grad)
-
     def draw(self, generator: Callable[..., torch.Generator], *name: object) -> Decisions:
         """Bernoulli decisions of every task, from a random stream of its own."""
         drawn = {}
@@ -329,8 +315,7 @@ class PolicyLearning(Phase):
         super().prepare()
         rate = network.policy_lr
         if rate == "auto":
-            own = (self.epochs, self.run.images_per_epoch, self.run.batch_size, network.policy_images)
-            rate = PUBLISHED_RATE if self.published else policy_rate(*own)
+            rate = policy_rate(self.epochs, self.run.images_per_epoch, self.run.batch_size, network.policy_images)
         self.policy_optimizer = policy_optimizer(network.logits.values(), rate)
 
     @property
@@ -369,7 +354,7 @@ class PolicyLearning(Phase):
     def policy_step(self, tau: float, n: int, batch: Batch) -> TaskLosses:
         """One Adam step of the logits on Σ_k λ_k L_k + regularisers; the weights stand still."""
         network = self.network
-        with network.only_policy():
+        with training_only(network, network.logits.values()):
             self.relax(tau, n)
             losses = self.strategy.losses(batch)
             objective = network.regularisation(n) + sum(
