@@ -70,6 +70,27 @@ def print_card(dataset: Dataset, name: str, console: Console) -> None:
             console.print(_paragraph(word, text))
     if card.tree:
         console.print(f"\nfiles\n{textwrap.indent(card.tree, '    ')}")
+    try:
+        print_tasks(dataset, console)
+        console.print(_paragraph("splits", dataset.split_rule()))
+    except UserError:  # tasks and splits that follow from the files
+        console.print("\ntasks and splits: those of the files, which are not here")
+    move = dataset.augmentation
+    console.print(
+        f"\naugmentation: zooms {', '.join(f'{zoom:g}' for zoom in move.zooms)}{', mirrored' if move.flip else ''}"
+        if move.active
+        else "\naugmentation: none"
+    )
+    if card.defects:
+        console.print("\nto know")
+        for defect in card.defects:
+            console.print(textwrap.fill(defect, 110, initial_indent="  - ", subsequent_indent="    "))
+    if dataset.hypers:
+        console.print(f"\noptions: {', '.join(dataset.hypers)} (mtlbench list {name})")
+
+
+def print_tasks(dataset: Dataset, console: Console) -> None:
+    """How images and targets are stored, and what is measured."""
     height, width = dataset.image_size
     each = "; every task has images of its own" if dataset.multi_input else ""
     console.print(f"\ntasks (images of {height}×{width}{each})")
@@ -79,19 +100,6 @@ def print_card(dataset: Dataset, name: str, console: Console) -> None:
         unlabelled = "" if task.from_image else f", {task.invalid:g} unlabelled"
         metrics = ", ".join(f"{metric.name} {metric.arrow}" for metric in task.metrics)
         console.print(f"    {task.name:{longest}}  {task.kind}, {task.channels} channels; {target}{unlabelled}; {metrics}")
-    move = dataset.augmentation
-    console.print(
-        f"\naugmentation: zooms {', '.join(f'{zoom:g}' for zoom in move.zooms)}{', mirrored' if move.flip else ''}"
-        if move.active
-        else "\naugmentation: none"
-    )
-    console.print(_paragraph("splits", dataset.split_rule()))
-    if card.defects:
-        console.print("\nto know")
-        for defect in card.defects:
-            console.print(textwrap.fill(defect, 110, initial_indent="  - ", subsequent_indent="    "))
-    if dataset.hypers:
-        console.print(f"\noptions: {', '.join(dataset.hypers)} (mtlbench list {name})")
 
 
 def print_splits(dataset: Dataset, name: str, console: Console) -> None:
