@@ -72,12 +72,13 @@ def _table(table: Table, number: int, of: int, figures: Sequence[tuple[str, str]
 def _robustness(table: Table, heading: str, columns: Sequence[Column]) -> list[str]:
     """The summary, then a grid a kind of condition. Shifted test sets are columns of both; here they stand in their grid."""
     columns = [column for column in columns if not column.key.startswith("shifted/")]
-    found = grids(table)
+    found, rows = grids(table), {row.key: row for row in table.rows}
     parts = [f"### {heading}"] if columns or found else []
     parts += [_grid(table, columns)] if columns else []
     for grid in found:
-        lines = [["method", *map(escape, grid.titles)], [":--", *["--:"] * len(grid.titles)]]
-        lines += [[name(row), *(_marked(cell, SKILL) for cell in grid.cells[row.key])] for row in table.rows]
+        lines = [[*grid.names, *map(escape, grid.titles)], [*[":--"] * len(grid.names), *["--:"] * len(grid.titles)]]
+        for key, names, cells in grid.lines:
+            lines.append([name(rows[key]), *map(escape, names), *(_marked(cell, SKILL) for cell in cells)])
         parts += [f"#### {escape(grid.heading)}", _lines(lines)]
     if found:
         parts.append("Every cell, task and seed: [robustness.csv](robustness.csv).")

@@ -99,13 +99,16 @@ def test_rows_of_other_cells_are_not_compared() -> None:
 def test_grids_have_a_line_a_method_and_marks() -> None:
     drawn = table()
     found = grids(drawn)
-    assert [len(grid.titles) for grid in found] == [4, 3, 9]
+    assert [len(grid.titles) for grid in found] == [4, 3, 4, 4]
+    assert [len(grid.lines) for grid in found] == [3, 3, 3 * 5, 3 * 5]
+    assert all(len(cells) == len(grid.titles) for grid in found for _, _, cells in grid.lines)
+    assert all(cell.half > 0 for grid in found for _, _, cells in grid.lines for cell in cells)
     best = next(row for row in drawn.rows if row.name == "pcgrad")
-    for grid in found:
+    for grid in found[:2]:
         assert grid.titles[0] == "clean"
-        assert set(grid.cells) == {row.key for row in drawn.rows}
-        assert all(cell.half > 0 and len(cell.values) == 3 for line in grid.cells.values() for cell in line)
-        assert all(cell.mark == "best" for cell in grid.cells[best.key][1:])
+        assert all(cell.mark == "best" for key, _, cells in grid.lines for cell in cells[1:] if key == best.key)
+    assert found[3].titles == ["semantic", "depth", "normals", "mean"]
+    assert [names for _, names, _ in found[3].lines[:5]] == [["none"], ["semantic"], ["depth"], ["normals"], ["all"]]
 
 
 def test_the_table_has_a_summary_and_delta_under_corruption() -> None:
@@ -127,7 +130,9 @@ def test_the_readme_shows_all_of_it(tmp_path: Path) -> None:
     files = {path.name for path in draw_board(board(), tmp_path, {}, [])}
     assert "robustness.csv" in files and any(name.startswith("conditions-") for name in files)
     text = (tmp_path / "README.md").read_text(encoding="utf-8")
-    assert all(part in text for part in ("#### Corruptions", "#### Shifted test sets", "#### Attacks", "Δ task, corrupted"))
+    assert all(
+        part in text for part in ("#### Corruptions", "#### Shifted test sets", "#### PGD, ε = 2/255", "Δ task, corrupted")
+    )
     (clean,) = boards([record("single_task"), record("pcgrad")])
     assert "robustness.csv" not in {path.name for path in draw_board(clean, tmp_path / "clean", {}, [])}
     assert "Robustness" not in (tmp_path / "clean" / "README.md").read_text(encoding="utf-8")
