@@ -25,8 +25,8 @@ $(STAMP): setup.cfg pyproject.toml
 	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
 		|| { echo 'mtlbench needs Python 3.10 or newer: make PYTHON=python3.11 …' >&2; exit 2; }
 	@echo 'Installing mtlbench and what it needs into $(VENV) (once; several minutes) …'
-	@$(BIN)/python -c 'import torch, torchvision' 2>/dev/null || $(BIN)/python -m pip install --quiet --upgrade pip torch torchvision
-	@$(BIN)/python -m pip install --quiet --editable '.[test,solvers]'
+	@$(BIN)/python -c 'import torch, torchvision' 2>/dev/null || $(BIN)/python -m pip install -qq --upgrade pip torch torchvision
+	@$(BIN)/python -m pip install -qq --editable '.[test,solvers]'
 	@touch $@
 
 bench: setup  ## run methods on datasets and print the leaderboard (METHOD= DATASET= DATA= SEEDS= EPOCHS= …)
@@ -36,9 +36,9 @@ leaderboard: setup  ## draw the leaderboards again from the records in results/
 	@$(BIN)/mtlbench leaderboard $(ARGS)
 
 lint: setup  ## linter, formatter and type checker
-	@$(BIN)/ruff check .
+	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --check --quiet .
-	@$(BIN)/mypy mtlbench methods datasets
+	@$(BIN)/mypy mtlbench datasets
 
 test: setup lint  ## the default tests, linter and type checker included
 	@$(BIN)/python -m pytest -m 'not long'
