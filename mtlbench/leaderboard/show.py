@@ -33,6 +33,10 @@ def show(record: Record) -> RenderableType:
     if result.shifted:
         shifted = {name: f"mean skill {evaluation.mean_skill:.3f}" for name, evaluation in sorted(result.shifted.items())}
         parts += [Text("\nShifted test sets", style="bold"), _facts(shifted)]
+    if result.robustness and result.robustness.get("summary"):
+        summary = {name: f"{number:.3f}" for name, number in result.robustness["summary"].items()}
+        worst = {"worst corruption": result.robustness["worst"]} if "worst" in result.robustness else {}
+        parts += [Text("\nRobustness", style="bold"), _facts(summary | worst)]
     if result.plan:
         parts += [Text("\nSharing plan (equal letters share weights, · is skipped)", style="bold"), _plan(result.plan)]
     parts += [
