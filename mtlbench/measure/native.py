@@ -4,6 +4,8 @@ A dataset plugin that can has two methods beside the contract's:
 
     native_image(key) -> uint8 [h, w, 3]        the image as it was taken
     fit_image(image) -> uint8 [H, W, 3]         resized just as `load` does it
+
+A plugin that can only under some of its options says so in a property `has_native_images`.
 """
 
 from __future__ import annotations
@@ -35,7 +37,7 @@ class Native(Protocol):
 
 def serves_native(dataset: Dataset) -> bool:
     """Whether images can be corrupted before they are resized."""
-    return isinstance(dataset, Native)
+    return isinstance(dataset, Native) and bool(getattr(dataset, "has_native_images", True))
 
 
 class NativeImages:

@@ -199,12 +199,19 @@ def test_the_card_says_what_is_evaluated() -> None:
     assert robustness_card(Settings(pgd=(1,), pgd_steps=7), dataset)["pgd"]["steps"] == [7]
 
 
+class SometimesNative(TinyNative):
+    """Serves them in another layout than this one."""
+
+    has_native_images = False
+
+
 @pytest.mark.parametrize(
     ("dataset", "changes", "message"),
     [
         (Small, {"robustness": "quick"}, "31 x 64 pixels"),
         (Small, {"robustness_val": True}, "31 x 64 pixels"),
         (Tiny, {"robustness": "full", "corrupt_at": "native"}, "does not serve"),
+        (SometimesNative, {"robustness": "quick", "corrupt_at": "native"}, "does not serve"),
         (Tiny, {"pgd": [1], "pgd_on": ["dept"]}, "no task 'dept'.*'depth'"),
         (Tiny, {"robustness": "full", "frost_textures": "/nowhere"}, "nowhere"),
     ],
