@@ -125,7 +125,8 @@ class Result(_Strict):
         selected: independent part of the network (its tasks, joined by "+") → the epoch its weights are from.
         val, test: the selected, deployed network.
         shifted: evaluations on named shifted test sets.
-        robustness: corruption → severity → evaluation, with the suite's card; None when not asked for.
+        robustness: every cell, attack and their summary (`mtlbench.measure.robustness.evaluate_robustness`); None when not
+            asked for.
         structure: what the deployed network is rebuilt from, beside the trial's specification (`Architecture.structure`).
         plan: the sharing plan as JSON (`SharingPlan.to_json`).
         extra: measures of a method or dataset (sparsity, agreement with planted groups, …): name → number; columns.
