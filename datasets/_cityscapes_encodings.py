@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from mtlbench.datasets._files import Array
 
 from mtlbench.contract.dataset import BadSample
+from mtlbench.datasets._derived import normals_from_depth
+from mtlbench.datasets._files import Array
 
 IGNORE = 255
 
@@ -39,6 +40,17 @@ LAST_ID = 33
 BASELINE_TIMES_FOCAL = 0.209313 * 2262.52
 """Metres times pixels: depth in metres is this by disparity in pixels."""
 
+FOCAL, CENTRE, FULL_SIZE = (2262.52, 2265.3017905988554), (1096.98, 513.137), (1024, 2048)
+"""The calibration of one of the official cameras, taken for all: pixels at full size, height and width."""
+FARTHEST = 80.0
+"""Metres; beyond, a step of the disparity is metres wide and normals are noise."""
+
+PARTS = ("background", "torso", "head", "arm", "leg", "window", "wheel", "light", "license plate", "chassis")
+"""Parts of people (person, rider) and of vehicles (car, truck, bus); background is everything else."""
+_FIRST_PART = {24: 1, 25: 1, 26: 5, 27: 5, 28: 5}
+"""Label id of a class with parts → where its parts begin in `PARTS`."""
+_PART_COUNT = {1: 4, 5: 5}
+
 
 def label_table(classes: int) -> Array:
     """Label id (0 to 255) → class (19) or category (7), uint8; `IGNORE` for what the benchmark does not evaluate."""
@@ -68,3 +80,37 @@ def require_known_ids(path: Path, ids: Array) -> Array:
         values = ", ".join(map(str, np.unique(ids[wrong])[:5])) or str(ids.dtype)
         raise BadSample(f"{path} holds label ids {values}, expected 8-bit ids 0 to {LAST_ID}")
     return ids
+
+
+def surface_normals(inverse: Array) -> Array:
+    """Normals [3, H, W] of an inverse-depth map [H, W] in 1/m that covers the full image; 0 beyond `FARTHEST`."""
+    height, width = inverse.shape
+    depth = np.where(inverse > 1 / FARTHEST, 1 / np.maximum(inverse, 1 / FARTHEST), 0)
+    across, down = width / FULL_SIZE[1], height / FULL_SIZE[0]
+    # A pixel's centre stays where it is in the image, not its number.
+    centre = ((CENTRE[0] + 0.5) * across - 0.5, (CENTRE[1] + 0.5) * down - 0.5)
+    return normals_from_depth(depth, (FOCAL[0] * across, FOCAL[1] * down), centre)
+
+
+def part_labels(path: Path, uids: Array) -> Array:
+    """Panoptic Parts' ids → `PARTS`, uint8 [H, W].
+
+    An id is a class c (c ≤ 99), an instance (1000 c + i) or a part of one (100000 c + 100 i + p). People and vehicles whose
+    part is not known (p = 0, or none given) are void, 255; bicycles, roads and all else are background.
+
+    Raises:
+        BadSample: ids of classes or parts that there are not; names the file.
+    """
+    uids = uids.astype(np.int64)
+    label = np.where(uids < 100, uids, np.where(uids < 100_000, uids // 1000, uids // 100_000))
+    part = np.where(uids < 100_000, 0, uids % 100)
+    parts = np.zeros(uids.shape, np.uint8)
+    wrong = (uids < 0) | (label > LAST_ID)
+    for label_id, first in _FIRST_PART.items():
+        own = label == label_id
+        parts[own] = np.where(part[own] == 0, IGNORE, first + part[own] - 1)
+        wrong |= own & (part > _PART_COUNT[first])
+    if wrong.any():
+        values = ", ".join(map(str, np.unique(uids[wrong])[:5]))
+        raise BadSample(f"{path} holds the ids {values}, which name no class or part")
+    return parts

@@ -1,4 +1,4 @@
-"""Cityscapes: street scenes of European cities, with semantic classes and inverse depth.
+"""Cityscapes: street scenes of European cities, with semantic classes and inverse depth; parts, normals and more if asked.
 
 Reads the official folders (PNG, 2048×1024, resized here) and the preprocessed ones that many multi-task papers use
 (NumPy arrays of 128×256). Depth is not the same quantity in the two: inverse depth in 1/m in the official layout, raw
@@ -13,14 +13,22 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
+from PIL import Image
+
+from mtlbench.contract.dataset import Augmentation, BadSample, Card, Dataset, Key, Sample
+from mtlbench.contract.hyper import Hyper
 from mtlbench.datasets._cityscapes_encodings import (
     CATEGORIES,
     CLASSES,
     IGNORE,
+    PARTS,
     inverse_depth,
     label_table,
+    part_labels,
     require_known_ids,
+    surface_normals,
 )
+from mtlbench.datasets._derived import contours
 from mtlbench.datasets._files import (
     nearest,
     read_array,
@@ -29,12 +37,9 @@ from mtlbench.datasets._files import (
     require_range,
     require_shape,
 )
-from PIL import Image
-
-from mtlbench.contract.dataset import Augmentation, BadSample, Card, Dataset, Key, Sample
-from mtlbench.contract.hyper import Hyper
+from mtlbench.datasets._folders import Folders
 from mtlbench.errors import UserError
-from mtlbench.tasks import Depth, Segmentation
+from mtlbench.tasks import Boundaries, Depth, Normals, Reconstruction, Segmentation
 from mtlbench.tasks.base import Task
 
 VAL_CITIES = ("dusseldorf", "monchengladbach", "zurich")
@@ -44,14 +49,23 @@ VAL_EVERY = 7
 STORED_SIZE = (128, 256)
 """Height and width of the preprocessed layout."""
 
-IMAGE, LABEL, DISPARITY = "leftImg8bit", "gtFine", "disparity"
-SUFFIXES = {IMAGE: "_leftImg8bit.png", LABEL: "_gtFine_labelIds.png", DISPARITY: "_disparity.png"}
+IMAGE, LABEL, DISPARITY, PART = "leftImg8bit", "gtFine", "disparity", "gtFinePanopticParts"
+SUFFIXES = {
+    IMAGE: "_leftImg8bit.png",
+    LABEL: "_gtFine_labelIds.png",
+    DISPARITY: "_disparity.png",
+    PART: "_gtFinePanopticParts.tif",
+}
+TaskName = Literal["segmentation", "depth", "parts", "normals", "contours", "reconstruction"]
+SIGNS = {"official": IMAGE, "preprocessed": "train/image"}
+OFFICIAL_ONLY = ("parts", "normals")
 
 TREE = """\
 cityscapes/                                    official layout
     leftImg8bit/{train,val}/CITY/*_leftImg8bit.png
     gtFine/{train,val}/CITY/*_gtFine_labelIds.png
     disparity/{train,val}/CITY/*_disparity.png
+    gtFinePanopticParts/{train,val}/CITY/*_gtFinePanopticParts.tif    (for the task parts)
 cityscapes/                                    or the preprocessed layout, 128×256
     {train,val}/image/N.npy
     {train,val}/label/N.npy                    (or label_7/N.npy, label_19/N.npy)
@@ -59,11 +73,16 @@ cityscapes/                                    or the preprocessed layout, 128×
 
 
 class Cityscapes(Dataset):
-    """Street scenes of European cities: semantic segmentation and inverse depth.
+    """Street scenes of European cities: semantic segmentation and inverse depth; further tasks if asked for.
 
-    Cordts et al., CVPR 2016, arXiv:1604.01685.
+    Cordts et al., CVPR 2016, arXiv:1604.01685; parts: de Geus et al., CVPR 2021, arXiv:2106.06351.
     """
 
+    tasks_used: tuple[TaskName, ...] = Hyper(
+        ("segmentation", "depth"),
+        help="the tasks, in order; beside these two: parts, normals, contours, reconstruction",
+        check="1 <= len(v)",
+    )
     classes: Literal[7, 19] = Hyper(19, help="the 19 evaluated classes, or the 7 categories that they belong to")
     height: int = Hyper(128, check="32 <= v <= 1024", help="height of prepared images (official layout)")
     width: int = Hyper(256, check="32 <= v <= 2048", help="width of prepared images (official layout)")
@@ -89,6 +108,9 @@ class Cityscapes(Dataset):
             "masked. Code bases mask differently, and published relative errors depend on those pixels.",
             "Preprocessed layout: files have no names, so val cannot be cut by city: scenes of one city, or even one drive, "
             "are in train and val. Images are stored as fractions and rounded to 8 bits here.",
+            "Normals (official layout) are computed here from the resized depth, up to 80 m, with one camera for all.",
+            "Parts: 9 parts of people and vehicles and background; of these, pixels whose part is not known are void.",
+            "Contours: pixels in whose 3x3 neighbourhood two labels of the classes meet, void included.",
             "What the official evaluation ignores (parking, bridge, caravan, …) is void in the 7 categories too (official).",
         ),
     )
@@ -97,18 +119,24 @@ class Cityscapes(Dataset):
 
     def __init__(self, root: Path | None, options: Mapping[str, Any]) -> None:
         super().__init__(root, options)
-        # DATA may name the folder of all datasets or this one.
-        given = Path("data") if root is None else root
-        self._candidates = (given, given / "cityscapes")
-        self._folder, self._found = self._look()
+        self._folders = Folders("cityscapes", self.card, root)
+        self._folder, self._found = self._folders.find(SIGNS, self.layout)
         names = tuple(CLASSES) if self.classes == 19 else CATEGORIES
         unit = "raw disparity/65535" if self._found == "preprocessed" else "1/m"
-        self._tasks = (Segmentation("segmentation", self.classes, names), Depth("depth", inverse=True, unit=unit))
+        every: dict[str, Task] = {
+            "segmentation": Segmentation("segmentation", self.classes, names),
+            "depth": Depth("depth", inverse=True, unit=unit),
+            "parts": Segmentation("parts", len(PARTS), PARTS),
+            "normals": Normals("normals"),
+            "contours": Boundaries("contours"),
+            "reconstruction": Reconstruction("reconstruction"),
+        }
+        self._tasks = tuple(every[name] for name in dict.fromkeys(self.tasks_used))
         self._ids_to_labels = label_table(self.classes)
 
     @property
     def tasks(self) -> tuple[Task, ...]:
-        """Segmentation and inverse depth (or disparity, see the unit)."""
+        """Those asked for; depth is inverse depth (or disparity, see the unit)."""
         return self._tasks
 
     @property
@@ -131,14 +159,24 @@ class Cityscapes(Dataset):
     def index(self) -> Mapping[str, Sequence[Key]]:
         """Train, val and test; keys are (official split, city, stem) or (official split, number)."""
         if self._folder is None:
-            raise UserError(self._not_found())
+            raise self._folders.not_found("" if self.layout == "auto" else self.layout)
+        if self._found == "preprocessed" and (wanted := [name for name in self.tasks_used if name in OFFICIAL_ONLY]):
+            raise UserError(
+                f"cityscapes: {', '.join(wanted)} cannot be had from the preprocessed layout. Use the official one."
+            )
         return self._index_preprocessed() if self._found == "preprocessed" else self._index_official()
 
     def load(self, key: Key) -> Sample:
-        """Image, segmentation and depth of one sample."""
+        """Image and targets of one sample."""
         if not isinstance(key, tuple):
             raise BadSample(f"cityscapes has no sample {key!r}")
-        return self._load_preprocessed(*key) if self._found == "preprocessed" else self._load_official(*key)
+        sample = self._load_preprocessed(*key) if self._found == "preprocessed" else self._load_official(*key)
+        if "contours" in self.tasks_used:
+            sample["contours"] = contours(sample["segmentation"])
+        if "normals" in self.tasks_used:
+            sample["normals"] = surface_normals(sample["depth"][0])
+        stored = {"image", *(task.name for task in self._tasks if not task.from_image)}
+        return {name: value for name, value in sample.items() if name in stored}
 
     def files(self) -> Sequence[Path]:
         """All raw files that exist, of every sample."""
@@ -153,24 +191,6 @@ class Cityscapes(Dataset):
 
     # Finding files
 
-    def _look(self) -> tuple[Path | None, str]:
-        """The folder that holds a layout, and which; without data the layout that was asked for."""
-        signs = {"official": Path(IMAGE), "preprocessed": Path("train") / "image"}
-        wanted = [self.layout] if self.layout != "auto" else list(signs)
-        for folder in self._candidates:
-            for layout in wanted:
-                if (folder / signs[layout]).is_dir():
-                    return folder, layout
-        return None, wanted[0]
-
-    def _not_found(self) -> str:
-        looked = " and ".join(str(folder.absolute()) for folder in self._candidates)
-        asked = "" if self.layout == "auto" else f" in the {self.layout} layout"
-        return (
-            f"cityscapes was not found{asked}: looked in {looked}. Name the folder with --data (make: DATA=…).\n"
-            f"Expected:\n{TREE}\n{self.card.obtain}"
-        )
-
     def _paths(self, key: Key) -> dict[str, Path]:
         assert self._folder is not None and isinstance(key, tuple)
         if self._found == "preprocessed":
@@ -178,7 +198,12 @@ class Cityscapes(Dataset):
             folders = {IMAGE: "image", LABEL: self._label_folder(), DISPARITY: "depth"}
             return {kind: self._folder / split / folder / f"{number}.npy" for kind, folder in folders.items()}
         split, city, stem = key
-        return {kind: self._folder / kind / split / city / f"{stem}{suffix}" for kind, suffix in SUFFIXES.items()}
+        return {kind: self._folder / kind / split / city / f"{stem}{SUFFIXES[kind]}" for kind in self._kinds}
+
+    @property
+    def _kinds(self) -> tuple[str, ...]:
+        """The folders of the official layout that are read."""
+        return IMAGE, LABEL, DISPARITY, *([PART] if "parts" in self.tasks_used else [])
 
     def _label_folder(self) -> str:
         """`label_7` or `label_19` where there is one, else `label`."""
@@ -186,17 +211,11 @@ class Cityscapes(Dataset):
         named = f"label_{self.classes}"
         return named if (self._folder / "train" / named).is_dir() else "label"
 
-    def _require_folders(self, *relative: str) -> None:
-        assert self._folder is not None
-        for name in relative:
-            if not (self._folder / name).is_dir():
-                raise UserError(f"cityscapes: {self._folder / name} is missing. Expected:\n{TREE}\n{self.card.obtain}")
-
     # The official layout
 
     def _index_official(self) -> Mapping[str, Sequence[Key]]:
         assert self._folder is not None
-        self._require_folders(*(f"{kind}/{split}" for kind in SUFFIXES for split in ("train", "val")))
+        self._folders.require(self._folder, *(f"{kind}/{split}" for kind in self._kinds for split in ("train", "val")))
         splits: dict[str, list[Key]] = {"train": [], "val": [], "test": []}
         for official in ("train", "val"):
             for path in sorted((self._folder / IMAGE / official).glob(f"*/*{SUFFIXES[IMAGE]}")):
@@ -215,8 +234,12 @@ class Cityscapes(Dataset):
         raw = require_shape(paths[DISPARITY], np.asarray(read_image(paths[DISPARITY])), size)
         labels = self._ids_to_labels[require_known_ids(paths[LABEL], ids)]
         require_range(paths[DISPARITY], raw, 0, 65535, "raw disparity")
+        sample: Sample = {}
+        if PART in paths:
+            uids = require_shape(paths[PART], np.asarray(read_image(paths[PART])), size)
+            sample["parts"] = nearest(part_labels(paths[PART], uids), self.height, self.width)
         small = picture.resize((self.width, self.height), Image.Resampling.BOX)
-        return {
+        return sample | {
             "image": np.array(small),
             "segmentation": nearest(labels, self.height, self.width),
             "depth": inverse_depth(nearest(raw, self.height, self.width))[None],
@@ -232,7 +255,7 @@ class Cityscapes(Dataset):
                 f"{self.height}×{self.width}. Leave height and width out, or use the official layout."
             )
         folders = ("image", self._label_folder(), "depth")
-        self._require_folders(*(f"{split}/{folder}" for split in ("train", "val") for folder in folders))
+        self._folders.require(self._folder, *(f"{split}/{folder}" for split in ("train", "val") for folder in folders))
         splits: dict[str, list[Key]] = {"train": [], "val": [], "test": []}
         for official in ("train", "val"):
             stems = [path.stem for path in (self._folder / official / "image").glob("*.npy")]

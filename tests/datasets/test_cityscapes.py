@@ -5,10 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from mtlbench.datasets.cityscapes import Cityscapes
 from PIL import Image
 
+from mtlbench.contract.dataset import BadSample
 from mtlbench.data.store import prepare
+from mtlbench.datasets._cityscapes_encodings import surface_normals
+from mtlbench.datasets.cityscapes import Cityscapes
 from mtlbench.errors import UserError
 
 OFFICIAL = [
@@ -195,6 +197,75 @@ def test_a_missing_folder_is_named(official_tree, tmp_path):
     (root / "disparity").rename(root / "elsewhere")
     with pytest.raises(UserError, match="disparity/train is missing"):
         dataset(root).index()
+
+
+@pytest.fixture(scope="module")
+def parted_tree(official_tree, tmp_path_factory) -> Path:
+    root = copy_tree(official_tree, tmp_path_factory.mktemp("parted"))
+    for number, (split, city, sequence, frame) in enumerate(OFFICIAL):
+        folder = root / "gtFinePanopticParts" / split / city
+        folder.mkdir(parents=True, exist_ok=True)
+        name = f"{city}_{sequence:06}_{frame:06}_gtFinePanopticParts.tif"
+        Image.fromarray(blocks(part_uids(number))).save(folder / name)
+    return root
+
+
+UIDS = {7: 0, 24: 255, 26: 255, 24_003: 255, 33_001: 0, 24_00300: 255, 24_00301: 1, 25_00104: 4, 26_00101: 5, 28_01205: 9}
+UIDS |= {27_00002: 6, 32_00100: 0}
+
+
+def part_uids(number: int) -> np.ndarray:
+    return np.random.default_rng(number).choice(list(UIDS), SIZE).astype(np.int32)
+
+
+FIVE = ("segmentation", "depth", "contours", "normals", "reconstruction")
+
+
+def test_parts_normals_contours_and_reconstruction(parted_tree, tmp_path):
+    source = dataset(parted_tree, tasks_used=(*FIVE, "parts"))
+    prepared = prepare(source, "cityscapes", tmp_path)
+    batch = prepared.splits["train"].batch(torch.arange(3))
+    expected = np.vectorize(UIDS.get)(part_uids(1))
+    assert np.array_equal(batch.targets["parts"][1], expected)
+    assert source.tasks[-1].channels == 10 and len(source.files()) == 6 * 4
+    label = batch.targets["segmentation"][1].numpy()
+    edges = batch.targets["contours"][1, 0].numpy()
+    assert edges[5, 6] == (len(np.unique(label[4:7, 5:8])) > 1) and set(np.unique(edges)) <= {0, 1}
+    length = np.linalg.norm(batch.targets["normals"].numpy(), axis=1)
+    assert np.all((length == 0) | (np.abs(length - 1) < 1e-5))
+    with pytest.raises(UserError, match="gtFinePanopticParts/train is missing"):
+        (parted_tree / "gtFinePanopticParts" / "train").rename(tmp_path / "gone")
+        dataset(parted_tree, tasks_used=("parts",)).index()
+    (tmp_path / "gone").rename(parted_tree / "gtFinePanopticParts" / "train")
+
+
+def test_unknown_parts_are_named(parted_tree):
+    path = next((parted_tree / "gtFinePanopticParts").rglob("aachen_000001*.tif"))
+    good = path.read_bytes()
+    for uid in (24_00305, 99_001):
+        Image.fromarray(np.full(BIG, uid, np.int32)).save(path)
+        with pytest.raises(BadSample, match=f"aachen_000001.*holds the ids {uid}"):
+            dataset(parted_tree, tasks_used=("parts",)).load(("train", "aachen", "aachen_000001_000019"))
+    path.write_bytes(good)
+
+
+def test_normals_of_a_road_and_of_a_wall():
+    height, width = SIZE
+    v = np.arange(height)[:, None] + np.zeros(width)
+    horizon, down = (513.137 + 0.5) / 8 - 0.5, 2265.3017905988554 / 8
+    road = np.maximum(v - horizon, 0) / (down * 1.2)  # 1/z of a plane 1.2 m below the camera
+    normals = surface_normals(road)
+    assert np.allclose(normals[:, 100, 100], (0, -1, 0), atol=1e-3)
+    assert not normals[:, :60].any() and not normals[:, 0].any()
+    assert np.allclose(surface_normals(np.full(SIZE, 0.1))[:, 5, 6], (0, 0, -1), atol=1e-6)
+
+
+def test_what_the_preprocessed_layout_cannot_give_is_refused(tmp_path):
+    write_preprocessed(tmp_path)
+    with pytest.raises(UserError, match="normals cannot be had from the preprocessed layout"):
+        dataset(tmp_path, classes=7, tasks_used=FIVE).index()
+    source = dataset(tmp_path, classes=7, tasks_used=("contours", "reconstruction"))
+    assert set(source.load(("train", 3))) == {"image", "contours"}
 
 
 def cut(path: Path) -> None:
