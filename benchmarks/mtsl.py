@@ -1,0 +1,180 @@
+"""What MTSL costs: task learning as units merge, amalgamation, and its memory.
+
+Each step is compared with a step of separate networks (one a task, trained side by side) on the same batch, in turns. The
+method as a whole is compared with them over the same samples: every epoch at its own structure, similarity included.
+
+    python benchmarks/mtsl.py --backbone resnet18 --size 128x256 --batch 8 [--tasks 3] [--epochs 40] [--device cpu]
+
+Columns: GFLOPs of a step, its time and its peak of additional memory, all over those of separate networks. On a CPU time is
+that of the process, and the peak is the growth of its largest size, measured in a process of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import resource
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from mtlbench.methods.equal import Equal
+from mtlbench.methods.mtsl import MTSL, Structure
+from mtlbench.methods.single_task import SingleTask
+
+from mtlbench.contract import Architecture, Batch, Blueprint, Budget, OptimizerSpec, Phase, Run
+from mtlbench.measure.cost import count_flops
+from mtlbench.networks.backbone import BackboneSpec
+from mtlbench.networks.heads import HeadSpec
+from mtlbench.tasks import Segmentation
+
+
+def batch_of(arguments: argparse.Namespace, number: int = 0) -> Batch:
+    """Random images and labels."""
+    draw = torch.Generator().manual_seed(number)
+    height, width = (int(side) for side in arguments.size.split("x"))
+    count, names = arguments.batch, [f"task{number}" for number in range(arguments.tasks)]
+    targets = {
+        name: torch.randint(0, 8, (count, height, width), generator=draw, dtype=torch.uint8).to(arguments.device)
+        for name in names
+    }
+    image = torch.rand(count, 3, height, width, generator=draw).to(arguments.device)
+    return Batch(image, targets, {name: torch.ones(count, dtype=torch.bool) for name in names}, torch.arange(count))
+
+
+def make(cls: type[Architecture], arguments: argparse.Namespace, **hypers: Any) -> tuple[Any, Equal]:
+    """A network in training mode, and a strategy."""
+    height, width = (int(side) for side in arguments.size.split("x"))
+    device = torch.device(arguments.device)
+
+    def images(count: int, size: int) -> Iterator[Batch]:
+        return (batch_of(arguments, number) for number in range(max(1, min(count, arguments.images) // size)))
+
+    run = Run(0, Budget("equal_total", arguments.epochs), OptimizerSpec(), arguments.batch, arguments.images, device)
+    run.training_images = images
+    blueprint = Blueprint(
+        tasks=tuple(Segmentation(f"task{number}", channels=8) for number in range(arguments.tasks)),
+        image_size=(height, width),
+        backbone=BackboneSpec(arguments.backbone),
+        head=HeadSpec(),
+        mean=(0.5, 0.5, 0.5),
+        std=(0.25, 0.25, 0.25),
+        seed=0,
+    )
+    network = cls(blueprint, cls.configure(hypers, cls.__name__)).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    strategy = Equal(network, run, {})
+    strategy.start()
+    return network.train(), strategy
+
+
+def seconds(run: Callable[[], object], device: str, repeat: int) -> float:
+    """The least of `repeat`, after one that is not timed."""
+    clock = time.process_time if device == "cpu" else time.perf_counter
+    least = float("inf")
+    for number in range(repeat + 1):
+        start = clock()
+        run()
+        if device != "cpu":
+            torch.cuda.synchronize()
+        if number:
+            least = min(least, clock() - start)
+    return least
+
+
+def ready(network: MTSL, strategy: Equal) -> list[Phase]:
+    """The phases, with the first begun."""
+    phases = network.phases(strategy.run, strategy)
+    phases[0].begin()
+    phases[0].prepare()
+    return phases
+
+
+def whole(arguments: argparse.Namespace) -> None:
+    """The steps as the structure changes, and their sum over the training."""
+    device, repeat = arguments.device, arguments.repeat
+    batch = batch_of(arguments)
+    separate = make(SingleTask, arguments)[1]
+    network, strategy = make(MTSL, arguments, threshold=-1.0)
+    base, floor = count_flops(lambda: separate.step(batch)), seconds(lambda: separate.step(batch), device, repeat)
+    print(f"separate networks: {base / 1e9:.1f} GFLOPs, {1e3 * floor:.0f} ms a step")
+    steps = max(1, arguments.images // arguments.batch)
+    spent = 0.0
+    plan = ready(network, strategy)
+
+    def report(name: str, step: Callable[[Batch], object], epochs: float) -> None:
+        nonlocal spent
+        took, flops = seconds(lambda: step(batch), device, repeat), count_flops(lambda: step(batch))
+        spent += took * epochs * steps
+        print(f"{name:28} {flops / base:5.2f} × FLOPs  {took / floor:5.2f} × time  over {epochs:g} epochs")
+
+    report("separate, aligning", strategy.step, plan[0].epochs)
+    for phase in plan[1:-1]:
+        assert isinstance(phase, Structure)
+        network.carried = None
+        start = time.process_time() if device == "cpu" else time.perf_counter()
+        phase.begin()
+        similarity = (time.process_time() if device == "cpu" else time.perf_counter()) - start
+        phase.prepare()
+        spent += similarity
+        print(f"{'  ' + phase.name + ': similarity':28} {similarity / floor / steps:5.2f} × the time of an epoch")
+        report("  amalgamation", phase.amalgamate, phase.spent)
+        report("  task learning", phase.learn, phase.epochs - phase.spent)
+    plan[-1].prepare()
+    report("final", strategy.step, plan[-1].epochs)
+    total = sum(phase.epochs for phase in plan)
+    print(f"whole method: {spent / (floor * total * steps):.2f} × the time of separate networks (bound: 1.25)")
+
+
+def peak(arguments: argparse.Namespace, what: str, answer: Any) -> None:
+    """Peak memory in bytes of a few steps: of separate networks, or of a structural phase."""
+    cuda = arguments.device != "cpu"
+    batch = batch_of(arguments)
+    if what == "separate":
+        _, separate = make(SingleTask, arguments)
+        for _ in range(3):
+            separate.step(batch)
+    else:
+        network, strategy = make(MTSL, arguments, threshold=-1.0)
+        structure = ready(network, strategy)[1]
+        assert isinstance(structure, Structure)
+        strategy.step(batch)
+        structure.begin()
+        structure.prepare()
+        for step in (structure.amalgamate, structure.amalgamate, structure.learn, structure.learn):
+            step(batch)
+    answer.put(torch.cuda.max_memory_allocated() if cuda else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+
+
+def memory(arguments: argparse.Namespace) -> None:
+    """Peaks, each in a process of its own."""
+    found = {}
+    context = multiprocessing.get_context("spawn")
+    for what in ("separate", "structure"):
+        answer = context.Queue()
+        process = context.Process(target=peak, args=(arguments, what, answer))
+        process.start()
+        found[what] = answer.get()
+        process.join()
+    ratio = found["structure"] / found["separate"]
+    print(f"peak memory: separate {found['separate'] / 2**20:.0f} MiB, structural phase {ratio:.2f} × that (bound: 1.3)")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--backbone", default="resnet18")
+    parser.add_argument("--size", default="128x256")
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--tasks", type=int, default=3)
+    parser.add_argument("--epochs", type=int, default=40)
+    parser.add_argument("--images", type=int, default=800, help="training images, of which similarity takes 800 at most")
+    parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    memory(arguments)
+    whole(arguments)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,177 @@
+"""A network that merges while it is trained: its tree over time, what was alike when, and what it cost.
+
+Drawn from the artefact "merge_tree" of a record, whatever method left it there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mtlbench.leaderboard import paint
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import SubFigure
+
+ALIKE = "YlGnBu"
+"""Of similarities, 0 … 1; what is below 0 is shown as 0."""
+
+_MOST_FRAMES = 8
+_MOST_MATRICES = 12
+_MOST_NUMBERS = 6
+
+Table = list[list[int]]
+"""depth × task → variant."""
+
+
+def draw_merge_tree(artefact: dict[str, Any], path: Path) -> None:
+    """Write the picture as PNG and SVG.
+
+    Args:
+        artefact: `tasks` and `units`, names; `frames`: the network's states in order, each with the `epoch` it is from,
+            the `table` of its sharing plan, its `parameters` and an image's `flops`; and, where the tree was learned,
+            `similarity`: one entry for every group of tasks that was tested, with the `phase`, `epoch`, `unit`, `tasks`,
+            the groups `merged`, and the similarity matrices `before` and (or None) `after`.
+        path: of the files; its ending is replaced by theirs.
+    """
+    tested = artefact.get("similarity") or []
+    frames = thinned(artefact["frames"], _MOST_FRAMES)
+    size = len(artefact["tasks"])
+    rows = [0.3 * len(artefact["units"]) + 1.7]
+    if tested:
+        rows.append(0.75 * size * 0.42 + 2.3)
+    if len(frames) > 1:
+        rows.append(2.3)
+    width = max(7.0, len(frames) * (0.32 * size + 0.7) + 0.8)
+    with paint.canvas(width, sum(rows)) as figure:
+        parts = list(figure.subfigures(len(rows), 1, height_ratios=rows, squeeze=False)[:, 0])
+        _strip(parts.pop(0), artefact, frames)
+        if tested:
+            _similarity(parts.pop(0), tested)
+        if parts:
+            _cost(parts.pop(0), artefact["frames"], tested)
+        paint.save(figure, path.with_suffix(""))
+
+
+def agreement(tables: Sequence[Table]) -> float | None:
+    """How alike the structures of several seeds are: 1 for equal ones, about 0 for what chance gives.
+
+    For every unit and pair of tasks two structures agree if both share the unit or neither does. The mean over pairs of
+    structures is corrected for chance, as Cohen's κ is; None for fewer than two structures or where nothing can differ.
+    """
+    flat = [[row[i] == row[j] for row in table for i, j in combinations(range(len(row)), 2)] for table in tables]
+    if len(flat) < 2 or not flat[0]:
+        return None
+    observed, expected = [], []
+    for one, other in combinations(flat, 2):
+        p, q = sum(one) / len(one), sum(other) / len(other)
+        observed.append(sum(a == b for a, b in zip(one, other, strict=True)) / len(one))
+        expected.append(p * q + (1 - p) * (1 - q))
+    chance = sum(expected) / len(expected)
+    return None if chance == 1 else (sum(observed) / len(observed) - chance) / (1 - chance)
+
+
+def thinned(items: list[Any], most: int) -> list[Any]:
+    """At most so many of the items, evenly spread, the first and the last among them."""
+    if len(items) <= most:
+        return items
+    return [items[round(number * (len(items) - 1) / (most - 1))] for number in range(most)]
+
+
+def _strip(figure: SubFigure, artefact: dict[str, Any], frames: list[dict[str, Any]]) -> None:
+    """A tree a frame, the image at the bottom and the heads at the top."""
+    panels = figure.subplots(1, len(frames), sharey=True, squeeze=False)[0]
+    for axes, frame in zip(panels, frames, strict=True):
+        _tree(axes, frame["table"], artefact["tasks"])
+        start = "start" if frame["epoch"] == 0 else f"epoch {frame['epoch']}"
+        axes.set_title(start if len(frames) > 1 else "", fontsize=8.5)
+    panels[0].set_yticks(range(len(artefact["units"])), [paint.clip(unit, 14) for unit in artefact["units"]], fontsize=7.5)
+    figure.suptitle("units that tasks share, from the given epoch on", x=0.01, ha="left", fontsize=9)
+
+
+def _tree(axes: Axes, table: Table, tasks: list[str]) -> None:
+    """Nodes stand above the middle of the tasks that they serve; lines lead to the nodes below."""
+    places: list[dict[int, float]] = []
+    for row in table:
+        members: dict[int, list[int]] = {}
+        for task, variant in enumerate(row):
+            members.setdefault(variant, []).append(task)
+        places.append({variant: sum(own) / len(own) for variant, own in members.items()})
+    for depth, row in enumerate(table):
+        for task, variant in enumerate(row):
+            if depth:
+                below = places[depth - 1][table[depth - 1][task]]
+                axes.plot([below, places[depth][variant]], [depth - 1, depth], color="#BBBBBB", linewidth=1.1, zorder=1)
+        for variant, place in places[depth].items():
+            users = row.count(variant)
+            colour = paint.COLOURS[variant % len(paint.COLOURS)] if users == 1 else "#333333"
+            axes.scatter([place], [depth], s=22 + 16 * (users - 1), color=colour, zorder=2)
+    for task, variant in enumerate(table[-1]):
+        colour = paint.COLOURS[task % len(paint.COLOURS)]
+        axes.plot([places[-1][variant], task], [len(table) - 1, len(table) - 0.45], color=colour, linewidth=1.3, zorder=1)
+    axes.set_xlim(-0.6, len(tasks) - 0.4)
+    axes.set_ylim(-0.5, len(table) - 0.4)
+    axes.set_xticks(range(len(tasks)), [paint.clip(task, 9) for task in tasks], rotation=90, fontsize=6.5)
+    axes.xaxis.tick_bottom()
+    axes.grid(visible=False)
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0)
+
+
+def _similarity(figure: SubFigure, tested: list[dict[str, Any]]) -> None:
+    """For every tested group the similarity before, and after where only a part of it merged."""
+    shown = thinned(tested, _MOST_MATRICES)
+    panels = figure.subplots(2, len(shown), squeeze=False)
+    for column, entry in enumerate(shown):
+        merged = "; ".join("+".join(paint.clip(task, 4) for task in group) for group in entry["merged"])
+        title = f"{paint.clip(entry['unit'], 12)}, ep. {entry['epoch']}\n{paint.clip(merged, 20) or 'nothing merges'}"
+        panels[0][column].set_title(title, fontsize=7)
+        for row, key in enumerate(("before", "after")):
+            named = column == 0 or entry["tasks"] != shown[0]["tasks"]
+            _matrix(panels[row][column], entry[key], entry["tasks"] if named else [])
+    for row, word in enumerate(("before", "after")):
+        panels[row][0].set_ylabel(word, fontsize=8)
+    figure.suptitle(
+        "similarity (CKA) of the tasks' features at the tested unit, 1 at the start; merged tasks have one feature after",
+        x=0.01, ha="left", fontsize=9,
+    )  # fmt: skip
+
+
+def _matrix(axes: Axes, values: list[list[float]] | None, names: list[str]) -> None:
+    axes.grid(visible=False)
+    axes.spines[:].set_visible(False)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.tick_params(length=0, labelsize=6)
+    if values is None:
+        return
+    axes.imshow(values, cmap=ALIKE, vmin=0, vmax=1)
+    axes.set_yticks(range(len(names)), [paint.clip(name, 7) for name in names])
+    if len(values) <= _MOST_NUMBERS:
+        for row, own in enumerate(values):
+            for column, value in enumerate(own):
+                number = "1" if value >= 0.995 else f"{value:.2f}".replace("0.", ".")
+                axes.text(column, row, number, ha="center", va="center", fontsize=5.5,
+                          color="white" if value > 0.55 else "#333333")  # fmt: skip
+
+
+def _cost(figure: SubFigure, frames: list[dict[str, Any]], tested: list[dict[str, Any]]) -> None:
+    """Parameters and FLOPs as steps over epochs, relative to the start."""
+    axes = figure.subplots()
+    epochs = [frame["epoch"] for frame in frames]
+    end = max([*epochs, *(entry["epoch"] for entry in tested)]) + 1
+    for (key, label, unit, scale), colour in zip(
+        (("parameters", "parameters", "M", 1e6), ("flops", "FLOPs an image", "G", 1e9)), paint.COLOURS, strict=False
+    ):
+        values = [frame[key] / frames[0][key] for frame in frames]
+        ends = f"{label}: {frames[0][key] / scale:.3g} → {frames[-1][key] / scale:.3g} {unit}"
+        axes.step([*epochs, end], [*values, values[-1]], where="post", color=colour, label=ends)
+    axes.set_ylim(0, 1.05)
+    axes.set_xlabel("epoch", fontsize=8)
+    axes.set_ylabel("relative to the start", fontsize=8)
+    axes.tick_params(labelsize=7.5)
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.legend(fontsize=8, loc="lower left")
