@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from mtlbench.datasets._derived import unit
-from mtlbench.datasets._files import Array, require_finite, require_range
 
 from mtlbench.contract.dataset import BadSample
+from mtlbench.datasets._derived import unit
+from mtlbench.datasets._files import Array, require_finite, require_range
 
 IGNORE = 255
 FARTHEST = 20.0

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from mtlbench.contract.dataset import BadSample
 from mtlbench.datasets import _nyuv2_encodings as encodings
 from mtlbench.datasets._derived import normals_from_depth
 from mtlbench.datasets._files import Array
 from mtlbench.datasets._folders import Folders
-
-from mtlbench.contract.dataset import BadSample
 from mtlbench.errors import UserError
 
 FILE = "nyu_depth_v2_labeled.mat"

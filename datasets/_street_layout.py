@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from math import inf, isfinite, pi
 
 import numpy as np
+from numpy.random import Generator
+
 from mtlbench.datasets import _street_objects as objects
 from mtlbench.datasets._street_objects import Builder
 from mtlbench.datasets._street_solids import Array, Kind, Solids
 from mtlbench.datasets._street_style import KERB, Colour, Material, Style
-from numpy.random import Generator
 
 BEGIN, END = -12.0, 130.0
 """The street's extent along z (m); the camera stands near 0."""

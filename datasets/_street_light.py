@@ -9,12 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.random import Generator
+
 from mtlbench.datasets._street_layout import Street
 from mtlbench.datasets._street_rays import Camera, Hits, shadow
 from mtlbench.datasets._street_solids import Array
 from mtlbench.datasets._street_style import Material
 from mtlbench.datasets._street_texture import albedo, dice, noise
-from numpy.random import Generator
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from math import cos, pi, sin
 from typing import TypeVar
 
+from numpy.random import Generator
+
 from mtlbench.datasets._street_solids import Kind, Solids
 from mtlbench.datasets._street_style import KERB, LABEL_OF, Colour, Material, Style
-from numpy.random import Generator
 
 _T = TypeVar("_T")
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+
 from mtlbench.datasets._street_solids import Array, Kind, Solids, interval
 
 NEAR = 0.1

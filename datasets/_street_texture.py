@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
+
 from mtlbench.datasets._street_layout import Street
 from mtlbench.datasets._street_rays import Camera, Hits
 from mtlbench.datasets._street_solids import Array

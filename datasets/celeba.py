@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-from mtlbench.datasets._files import Array, read_rgb, shrunk
-from mtlbench.datasets._folders import Folders, existing
 
 from mtlbench.contract.dataset import BadSample, Card, Dataset, Key, Sample
 from mtlbench.contract.hyper import Hyper
+from mtlbench.datasets._files import Array, read_rgb, shrunk
+from mtlbench.datasets._folders import Folders, existing
 from mtlbench.errors import UserError, did_you_mean
 from mtlbench.tasks import Attributes
 from mtlbench.tasks.base import Task

@@ -7,11 +7,11 @@ from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
-from mtlbench.datasets._two_digits import SPLITS, TASKS, Array, Compositions, Pool
 from sklearn.datasets import load_digits
 
 from mtlbench.contract.dataset import Card, Dataset, Key, Sample
 from mtlbench.contract.hyper import Hyper
+from mtlbench.datasets._two_digits import SPLITS, TASKS, Array, Compositions, Pool
 from mtlbench.tasks.base import Task
 
 SIDE = 24

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-from mtlbench.datasets._two_digits import SPLITS, TASKS, Compositions, Pool
 from torchvision import datasets as torchvision_datasets
 
 from mtlbench.contract.dataset import Card, Dataset, Key, Sample
 from mtlbench.contract.hyper import Hyper
+from mtlbench.datasets._two_digits import SPLITS, TASKS, Compositions, Pool
 from mtlbench.errors import UserError
 from mtlbench.tasks.base import Task
 
@@ -67,7 +67,7 @@ class MultiMNIST(Dataset):
     defaults: ClassVar[Mapping[str, Any]] = {
         "backbone": "resnet_tiny",
         "output_stride": 32,
-        "epochs": 4,
+        "epochs": 3,
         "batch_size": 64,
         "lr": 3e-3,
     }

@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
+from PIL import Image
+
+from mtlbench.contract.dataset import Augmentation, BadSample, Card, Dataset, Key, Sample
+from mtlbench.contract.hyper import Hyper
 from mtlbench.datasets import _nyuv2_encodings as encodings
 from mtlbench.datasets._derived import contours, optical_axis, unit
 from mtlbench.datasets._files import nearest, read_array, read_map, read_rgb, require_range, require_shape, shrunk
 from mtlbench.datasets._folders import Folders, existing, numbers
 from mtlbench.datasets._nyuv2_official import FILE, OfficialFile
-from PIL import Image
-
-from mtlbench.contract.dataset import Augmentation, BadSample, Card, Dataset, Key, Sample
-from mtlbench.contract.hyper import Hyper
 from mtlbench.errors import UserError
 from mtlbench.tasks import Boundaries, Depth, Normals, Reconstruction, Segmentation
 from mtlbench.tasks.base import Task

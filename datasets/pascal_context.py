@@ -109,9 +109,8 @@ class PascalContext(Dataset):
             label = read_map(paths["segmentation"], size)
             wrong = (label >= len(encodings.CLASSES)) & (label != encodings.IGNORE)
             if wrong.any():
-                raise BadSample(
-                    f"{paths['segmentation']} holds labels {np.unique(label[wrong])[:5]}, expected 0 to 20, or 255"
-                )
+                values = ", ".join(map(str, np.unique(label[wrong])[:5]))
+                raise BadSample(f"{paths['segmentation']} holds labels {values}, expected 0 to 20, or 255")
             sample["segmentation"] = nearest(label.astype(np.uint8), side, side)
         if "human_parts" in wanted:
             parts = encodings.human_parts(paths["human_parts"], size)

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-from mtlbench.datasets._planted_picture import FAMILIES, draw
 from numpy.random import Generator, Philox, SeedSequence
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from mtlbench.contract.dataset import BadSample, Card, Dataset, Key, Sample
 from mtlbench.contract.hyper import Hyper
+from mtlbench.datasets._planted_picture import FAMILIES, draw
 from mtlbench.errors import UserError
 from mtlbench.networks.plan import SharingPlan
 from mtlbench.tasks import Classification

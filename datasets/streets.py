@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.random import Generator, Philox, SeedSequence
+
+from mtlbench.contract.dataset import Augmentation, BadSample, Card, Dataset, Key, Sample
+from mtlbench.contract.hyper import Hyper
 from mtlbench.datasets._street_layout import Street, build
 from mtlbench.datasets._street_light import Weather, draw_weather, shade
 from mtlbench.datasets._street_rays import Camera, Hits, cast
 from mtlbench.datasets._street_solids import Array
 from mtlbench.datasets._street_style import COAST, STYLES, Label
-from numpy.random import Generator, Philox, SeedSequence
-
-from mtlbench.contract.dataset import Augmentation, BadSample, Card, Dataset, Key, Sample
-from mtlbench.contract.hyper import Hyper
 from mtlbench.tasks import Boundaries, Depth, Normals, Segmentation
 from mtlbench.tasks.base import Task
 

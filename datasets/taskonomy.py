@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
+
+from mtlbench.contract.dataset import Augmentation, BadSample, Card, Dataset, Key, Sample
+from mtlbench.contract.hyper import Hyper
 from mtlbench.datasets._derived import optical_axis, unit
 from mtlbench.datasets._files import Array, nearest, read_map, read_rgb, require_range, require_shape, shrunk
 from mtlbench.datasets._folders import Folders, existing
 from mtlbench.datasets._taskonomy_tasks import LOG_RANGE, LogDepth, Magnitude
-
-from mtlbench.contract.dataset import Augmentation, BadSample, Card, Dataset, Key, Sample
-from mtlbench.contract.hyper import Hyper
 from mtlbench.errors import UserError
 from mtlbench.tasks import Depth, Normals, Segmentation
 from mtlbench.tasks.base import Task

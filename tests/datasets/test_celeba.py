@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from mtlbench.datasets.celeba import NAMES, CelebA
 from PIL import Image
 
 from mtlbench.contract.dataset import BadSample
 from mtlbench.data.store import prepare
+from mtlbench.datasets.celeba import NAMES, CelebA
 from mtlbench.errors import UserError
 
 COUNT = 12

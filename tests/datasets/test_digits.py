@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from mtlbench.datasets import multimnist
-from mtlbench.datasets.multidigits import MultiDigits, enlarged
-from mtlbench.datasets.multimnist import MultiMNIST
 from torchvision.datasets import MNIST
 
 from mtlbench.contract.dataset import BadSample, Dataset
+from mtlbench.datasets import multimnist
+from mtlbench.datasets.multidigits import MultiDigits, enlarged
+from mtlbench.datasets.multimnist import MultiMNIST
 from mtlbench.errors import UserError
 
 SMALL = {"train": 150, "val": 40, "test": 50}

@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from mtlbench.datasets.domains import Domains
-from mtlbench.datasets.multidomain import STYLES, MultiDomain
 from PIL import Image
 
 from mtlbench.contract.dataset import BadSample
 from mtlbench.data.checks import check_sample
 from mtlbench.data.store import prepare
+from mtlbench.datasets.domains import Domains
+from mtlbench.datasets.multidomain import STYLES, MultiDomain
 from mtlbench.errors import UserError
 
 COUNT = 10

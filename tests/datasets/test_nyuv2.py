@@ -6,14 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from mtlbench.datasets import nyuv2
-from mtlbench.datasets._nyuv2_encodings import CLASSES_13, CLASSES_40
-from mtlbench.datasets.nyuv2 import NYUv2
 from PIL import Image
 
 from mtlbench.contract.dataset import BadSample
 from mtlbench.data.checks import check_sample
 from mtlbench.data.store import Prepared, prepare
+from mtlbench.datasets import nyuv2
+from mtlbench.datasets._nyuv2_encodings import CLASSES_13, CLASSES_40
+from mtlbench.datasets.nyuv2 import NYUv2
 from mtlbench.errors import UserError
 
 h5py = pytest.importorskip("h5py")

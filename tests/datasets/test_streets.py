@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+
+from mtlbench.contract.dataset import BadSample
 from mtlbench.datasets import _street_rays as rays
 from mtlbench.datasets._street_solids import Array, Kind, Solids, interval
 from mtlbench.datasets._street_style import Label
 from mtlbench.datasets.streets import SHIFTS, Streets, occlusion_edges
-
-from mtlbench.contract.dataset import BadSample
 
 KEYS = [("train", 0), ("train", 3), ("val", 1), ("test", 2), ("test-city", 2), ("test-camera", 2)]
 

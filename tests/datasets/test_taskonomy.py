@@ -6,14 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from mtlbench.datasets._taskonomy_tasks import LogDepth, Magnitude
-from mtlbench.datasets.taskonomy import PLACES, Taskonomy
 from PIL import Image
 
 from mtlbench.contract.dataset import BadSample
 from mtlbench.data.checks import check_sample
 from mtlbench.data.sheet import contact_sheet
 from mtlbench.data.store import prepare
+from mtlbench.datasets._taskonomy_tasks import LogDepth, Magnitude
+from mtlbench.datasets.taskonomy import PLACES, Taskonomy
 from mtlbench.errors import UserError
 
 SIDE = 32
