@@ -19,12 +19,13 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
-from mtlbench.methods.equal import Equal
-from mtlbench.methods.mtsl import MTSL, Structure
-from mtlbench.methods.single_task import SingleTask
 
 from mtlbench.contract import Architecture, Batch, Blueprint, Budget, OptimizerSpec, Phase, Run
 from mtlbench.measure.cost import count_flops
+from mtlbench.methods._mtsl_phases import Structure
+from mtlbench.methods.equal import Equal
+from mtlbench.methods.mtsl import MTSL
+from mtlbench.methods.single_task import SingleTask
 from mtlbench.networks.backbone import BackboneSpec
 from mtlbench.networks.heads import HeadSpec
 from mtlbench.tasks import Segmentation

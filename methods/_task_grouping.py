@@ -122,7 +122,8 @@ def official_cover(similarity: Tensor, threshold: float) -> list[Group]:
     scores = {group: {t: cohesion_of(similarity, group, t) if len(group) > 1 else 0.0 for t in group} for group in subsets}
     kept: list[Group] = []
     for most in range(1, count):
-        best, winner, legal = -float("inf"), (), True
+        best, legal = -float("inf"), True
+        winner: tuple[Group, ...] = ()
         for size in range(1, most + 1):
             for family in combinations(subsets, size):
                 covered: set[int] = set()

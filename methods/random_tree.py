@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from mtlbench.methods._shared_tree import columns, frame, nodes, picture, random_tree
 
 from mtlbench.contract import Architecture, Hyper, SharingGraph, SharingPlan, Uniform
 from mtlbench.contract.run import derive_seed
+from mtlbench.methods._shared_tree import columns, frame, nodes, picture, random_tree
 
 
 class RandomTree(Architecture):

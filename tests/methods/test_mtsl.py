@@ -8,16 +8,17 @@ from typing import Any
 
 import pytest
 import torch
-from mtlbench.methods import _mtsl_network, _mtsl_schedule
-from mtlbench.methods._shared_tree import columns, frame, nodes, random_tree
-from mtlbench.methods._task_grouping import best_partition, cka, merging, partitions
-from mtlbench.methods.mtsl import MTSL, Fusion, Structure, alignment_loss, amalgamation_optimizer
-from mtlbench.methods.random_tree import RandomTree
 from mtsl_toys import NAMES, TASKS, batch, blueprint, make_run, strategy
 from torch import Tensor, nn
 
 from mtlbench.contract import Budget, Run, UserError
 from mtlbench.contract.optim import set_lr
+from mtlbench.methods import _mtsl_network, _mtsl_schedule
+from mtlbench.methods._mtsl_phases import Structure, amalgamation_optimizer
+from mtlbench.methods._shared_tree import columns, frame, nodes, random_tree
+from mtlbench.methods._task_grouping import best_partition, cka, merging, partitions
+from mtlbench.methods.mtsl import MTSL, Fusion, alignment_loss
+from mtlbench.methods.random_tree import RandomTree
 
 
 def network(seed: int = 0, tasks: Any = TASKS, **hypers: Any) -> MTSL:

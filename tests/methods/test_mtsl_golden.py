@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from mtlbench.methods._shared_tree import merged
-from mtlbench.methods._task_grouping import best_partition, cka, cohesion, merging, official_cover
-from mtlbench.methods.mtsl import MTSL, Fusion, Group, Structure, alignment_loss, amalgamation_optimizer
 from mtsl_toys import make_run, strategy
 from torch import Tensor, nn
 
 from mtlbench.contract import Batch, Blueprint, Unit
+from mtlbench.methods._mtsl_phases import Structure, amalgamation_optimizer
+from mtlbench.methods._shared_tree import merged
+from mtlbench.methods._task_grouping import best_partition, cka, cohesion, merging, official_cover
+from mtlbench.methods.mtsl import MTSL, Fusion, Group, alignment_loss
 from mtlbench.networks.backbone import BackboneSpec
 from mtlbench.networks.heads import HeadSpec
 from mtlbench.tasks import Segmentation
