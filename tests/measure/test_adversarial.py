@@ -6,13 +6,13 @@ import copy
 
 import pytest
 import torch
-from networks import TASKS, subject
 from torch import Tensor
 
 from mtlbench.contract.batch import Batch
 from mtlbench.measure.adversarial import Attacked, summed_loss
 from mtlbench.measure.robustness_suite import ALL, pgd_steps
 from mtlbench.measure.subject import Subject
+from tests.measure.small_network import TASKS, subject
 
 NAMES = [*(task.name for task in TASKS), ALL]
 

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from networks import HEIGHT, TASKS, WIDTH, Small, split
 from PIL import Image
 
 from mtlbench.cli import main
@@ -15,6 +14,7 @@ from mtlbench.measure.prediction_strip import Selected, prediction_strip, strip
 from mtlbench.measure.render import prediction_picture, target_picture
 from mtlbench.tasks import Attributes, Boundaries, Classification, Depth, Normals, Reconstruction, Saliency, Segmentation
 from mtlbench.tasks.base import Task
+from tests.measure.small_network import HEIGHT, TASKS, WIDTH, Small, split
 
 SELECTED = Selected("toy · small · seed 0", "toy", TASKS, Small().eval(), split(images=3))
 

@@ -11,7 +11,6 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 import torch
-from networks import HEIGHT, TASKS, WIDTH, subject
 
 from mtlbench.contract.dataset import Augmentation, Card, Dataset, Key, Sample
 from mtlbench.errors import UserError
@@ -25,6 +24,7 @@ from mtlbench.measure.subject import reading
 from mtlbench.record import MetricCard, TaskCard
 from mtlbench.settings import Settings, make_settings
 from mtlbench.tasks.base import Task
+from tests.measure.small_network import HEIGHT, TASKS, WIDTH, subject
 
 ALL_FIFTEEN = Suite("full", COMMON, (1, 3, 5))
 
