@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from torchvision import datasets as torchvision_datasets
 
-from mtlbench.contract.dataset import Card, Dataset, Key, Sample
+from mtlbench.contract.dataset import Card, Dataset, Download, Key, Sample
 from mtlbench.contract.hyper import Hyper
 from mtlbench.datasets._two_digits import SPLITS, TASKS, Compositions, Pool
 from mtlbench.errors import UserError
@@ -125,6 +125,16 @@ class MultiMNIST(Dataset):
     def files(self) -> Sequence[Path]:
         """The raw idx files."""
         return self._paths(self.folder)
+
+    def downloads(self) -> Sequence[Download]:
+        """The raw files, from torchvision's addresses with its checksums."""
+        found: list[Download] = []
+        for name in self._names():
+            kind = getattr(torchvision_datasets, name)
+            for file, md5 in kind.resources:
+                addresses = tuple(mirror + file for mirror in kind.mirrors)
+                found.append(Download(addresses, f"{name}/raw/{file}", md5))
+        return found
 
     def split_rule(self) -> str:
         """How val was cut from train."""

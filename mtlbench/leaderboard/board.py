@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from mtlbench.leaderboard import (
+    artefacts,
     curves,
     export,
     figures,
@@ -64,6 +65,9 @@ def draw_board(board: Board, folder: Path, links: Mapping[str, str], published: 
             if files:
                 drawn += files
                 found.append((stem, caption))
+        for stem, caption, files in artefacts.draw(table, folder):
+            drawn += files
+            found.append((stem, caption))
         texts[f"leaderboard-{table.protocol_id}.tex"] = latex.table(table)
     texts = {
         "README.md": markdown.board(board, pictures),

@@ -160,6 +160,8 @@ def _matrix(axes: Axes, values: list[list[float]] | None, names: list[str]) -> N
 
 def _cost(figure: SubFigure, frames: list[dict[str, Any]], tested: list[dict[str, Any]]) -> None:
     """Parameters and FLOPs as steps over epochs, relative to the start."""
+    from matplotlib.ticker import MaxNLocator
+
     axes = figure.subplots()
     epochs = [frame["epoch"] for frame in frames]
     end = max([*epochs, *(entry["epoch"] for entry in tested)]) + 1
@@ -173,5 +175,5 @@ def _cost(figure: SubFigure, frames: list[dict[str, Any]], tested: list[dict[str
     axes.set_xlabel("epoch", fontsize=8)
     axes.set_ylabel("relative to the start", fontsize=8)
     axes.tick_params(labelsize=7.5)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(fontsize=8, loc="lower left")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from mtlbench.methods.hard_sharing import HardSharing
 from tiny import batch, build
 from torch import nn
 
 from mtlbench.contract import SharingGraph, SharingPlan
 from mtlbench.measure.cost import count_flops
+from mtlbench.methods.hard_sharing import HardSharing
 from mtlbench.networks.backbone import Backbone, BackboneSpec
 from mtlbench.networks.batchnorm import PathStatistics, batch_norms, recompute
 
