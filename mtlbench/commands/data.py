@@ -29,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", metavar="NAME", help="a dataset (mtlbench list)")
     parser.add_argument("--data", type=Path, metavar="DIR", help="folder of the dataset's raw files")
     parser.add_argument("--option", action="append", default=[], metavar="NAME=VALUE", help="an option of the dataset")
+    parser.add_argument("--download", action="store_true", help="get the files into --data, where the licence allows it")
     parser.add_argument("--check", action="store_true", help="read every sample; exit code 1 if one cannot be used")
     parser.add_argument("--prepare", action="store_true", help="prepare the arrays that training reads")
     parser.add_argument(
@@ -50,7 +51,9 @@ def run(arguments: argparse.Namespace) -> int:
     cls = Registry(arguments.plugins).dataset(arguments.name).cls
     root = arguments.data.expanduser().resolve() if arguments.data else None
     dataset: Dataset = cls(root, cls.configure(assignments(arguments.option), arguments.name))
-    work = arguments.check or arguments.prepare or arguments.show is not None
+    if arguments.download:
+        download(dataset, arguments, console)
+    work = arguments.download or arguments.check or arguments.prepare or arguments.show is not None
     print_card(dataset, arguments.name, console)
     if not work:
         print_splits(dataset, arguments.name, console)
@@ -111,6 +114,24 @@ def print_splits(dataset: Dataset, name: str, console: Console) -> None:
         return
     console.print(f"\nsamples: {', '.join(f'{split} {len(keys):,}' for split, keys in index.items())}")
     console.print(f"`mtlbench data {name} --check` reads them all; `--show sheet.png` draws some.")
+
+
+def download(dataset: Dataset, arguments: argparse.Namespace, console: Console) -> None:
+    """Get the raw files that may be had directly.
+
+    Raises:
+        UserError: there are none, or the download failed.
+    """
+    from mtlbench.data.download import fetch_all
+
+    downloads = dataset.downloads()
+    if not downloads:
+        how = dataset.card.obtain or "It needs no files."
+        raise UserError(f"{arguments.name} cannot be downloaded directly. {how}")
+    folder = (arguments.data or Path("data")).expanduser().resolve()
+    with _progress(arguments.name) as progress:
+        fetch_all(downloads, folder, progress)
+    console.print(f"downloaded: {len(downloads)} files, in {folder}")
 
 
 def check(dataset: Dataset, arguments: argparse.Namespace, console: Console) -> bool:

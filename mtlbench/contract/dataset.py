@@ -49,6 +49,21 @@ class Card:
 
 
 @dataclass(frozen=True)
+class Download:
+    """One file that may be downloaded directly.
+
+    Attributes:
+        addresses: where it is, tried in this order.
+        path: its place below the folder that the user names; a name ending in `.gz` is unpacked there.
+        md5: checksum of the file as it is downloaded.
+    """
+
+    addresses: tuple[str, ...]
+    path: str
+    md5: str
+
+
+@dataclass(frozen=True)
 class Augmentation:
     """Training augmentation, applied to an image and all of its targets alike.
 
@@ -123,6 +138,10 @@ class Dataset(Configurable, ABC):
 
     def files(self) -> Sequence[Path]:
         """Raw files whose content makes the dataset's fingerprint; none for generated data."""
+        return ()
+
+    def downloads(self) -> Sequence[Download]:
+        """Files that may be downloaded without registration, as the licence allows; none for most datasets."""
         return ()
 
     def scene(self, key: Key) -> str | None:

@@ -11,6 +11,7 @@ from mtlbench.contract.dataset import BadSample
 from mtlbench.data.checking import check_folder
 from mtlbench.data.label_statistics import label_statistics
 from mtlbench.data.store import prepare
+from mtlbench.errors import UserError
 
 PLUGIN = """
 from toys import Toy
@@ -122,3 +123,8 @@ def test_the_command_says_what_is_wrong_with_a_folder(tmp_path: Path, capsys: py
     code, text = run(capsys, "cityscapes", "--data", str(tmp_path), "--option", "classes=7", "--check")
     assert code == 1 and "9 of 10 samples can be used." in text
     assert "train/depth/3.npy is missing" in text and "label/readme.txt" in text
+
+
+def test_data_behind_a_registration_are_not_downloaded(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(UserError, match="cityscapes cannot be downloaded directly. Register at"):
+        run(capsys, "cityscapes", "--data", str(tmp_path), "--download")

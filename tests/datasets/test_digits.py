@@ -196,3 +196,9 @@ def test_enlarging_keeps_constants_and_order() -> None:
     picture = np.random.default_rng(0).random((1, 8, 8))
     # The middle of each 3x3 cell is the source pixel's centre.
     assert np.abs(enlarged(picture)[0, 1::3, 1::3] / 255 - picture[0]).max() < 0.003
+
+
+def test_raw_files_may_be_downloaded_with_checksums() -> None:
+    downloads = multimnist_of(None, source="mixed").downloads()
+    assert len(downloads) == 8 and {one.path.split("/")[0] for one in downloads} == {"MNIST", "FashionMNIST"}
+    assert all(len(one.md5) == 32 and one.addresses and one.path.endswith("ubyte.gz") for one in downloads)
