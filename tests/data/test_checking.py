@@ -126,5 +126,5 @@ def test_the_command_says_what_is_wrong_with_a_folder(tmp_path: Path, capsys: py
 
 
 def test_data_behind_a_registration_are_not_downloaded(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(UserError, match="cityscapes cannot be downloaded directly. Register at"):
+    with pytest.raises(UserError, match=r"cityscapes cannot be downloaded directly\. Register at"):
         run(capsys, "cityscapes", "--data", str(tmp_path), "--download")
