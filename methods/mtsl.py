@@ -89,7 +89,7 @@ class Fusion(nn.Module):
         student = student.float() if student.dtype != torch.float64 else student
         pooled = student.mean((2, 3))
         return sum(
-            (F.mse_loss(gate(pooled)[:, :, None, None] * student, teacher.to(student.dtype)))
+            F.mse_loss(gate(pooled)[:, :, None, None] * student, teacher.to(student.dtype))
             for gate, teacher in zip(self.gates, teachers, strict=True)
         )  # type: ignore[return-value]
 
@@ -256,7 +256,6 @@ class MTSL(Architecture):
         for key in self.graph.variants:
             if key in modules:
                 self.graph.variants[key] = modules[key]
-        self.to(self.mean.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def snapshot(self) -> None:
         """Remember what the network looks like, if it has changed."""

@@ -184,6 +184,7 @@ def test_structure_is_restored_before_the_weights() -> None:
     one.regroup(make_run(), 2)
     other = network(seed=9)
     other.restore_structure(one.structure())
+    other.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     other.load_state_dict(one.state_dict())
     assert other.structure() == one.structure() and list(other.state_dict()) == list(one.state_dict())
     image = batch().image
