@@ -3,9 +3,9 @@
     python benchmarks/steps.py [--methods pcgrad famo] [--rounds 5] [--threads 2] [--clock wall] [--device cpu] [--small]
 
 The workload is that of 128 × 256 Cityscapes: batch 8, 7-class segmentation and depth, dilated ResNet-18 with ASPP heads,
-Adam, fp32. Rounds are interleaved: in each the bare loop and every strategy are timed once, and the table shows the median over
-the rounds of the ratio to that round's bare loop, beside the ratio of the FLOPs (one step, `torch.utils.flop_counter`) and
-the bound. On a busy machine `--clock cpu` counts the process's own time. On a GPU the peak memory is compared too.
+Adam, fp32. Rounds are interleaved: in each the bare loop and every strategy are timed once, and the table shows the median
+over the rounds of the ratio to that round's bare loop, beside the ratio of the FLOPs (one step, `torch.utils.flop_counter`)
+and the bound. On a busy machine `--clock cpu` counts the process's own time. On a GPU the peak memory is compared too.
 """
 
 import argparse
