@@ -127,6 +127,7 @@ class Structure(Learning):
         super().passes(epoch)
         self.amalgamated = []
         share = min(max(self.spent - epoch, 0.0), 1.0) if self.network.pending else 0.0
+        self.deployable = share < 1  # amalgamation alone changes nothing that could be validated
         found = [Pass(self.amalgamate, (0.0, share), "amalgamation")] if share > 0 else []
         if share < 1:
             found.append(Pass(self.learn, (share, 1.0), "learning", self.strategy.updates_per_step()))
