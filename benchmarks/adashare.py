@@ -19,13 +19,13 @@ from functools import partial
 from typing import Any
 
 import torch
-from mtlbench.methods.adashare import AdaShare
-from mtlbench.methods.equal import Equal
-from mtlbench.methods.hard_sharing import HardSharing
 from torch import Tensor
 
 from mtlbench.contract import Architecture, Batch, Blueprint, Budget, OptimizerSpec, Run
 from mtlbench.measure.cost import count_flops
+from mtlbench.methods.adashare import AdaShare
+from mtlbench.methods.equal import Equal
+from mtlbench.methods.hard_sharing import HardSharing
 from mtlbench.networks.backbone import BackboneSpec
 from mtlbench.networks.heads import HeadSpec
 from mtlbench.tasks import Depth, Normals, Segmentation

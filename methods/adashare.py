@@ -41,15 +41,6 @@ from itertools import combinations
 from typing import Any, ClassVar, Literal
 
 import torch
-from mtlbench.methods._adashare_schedule import (
-    PUBLISHED_SAMPLES,
-    ByProgress,
-    ByRound,
-    policy_rate,
-    rounds_of_epoch,
-    split_budget,
-)
-from mtlbench.methods._select_or_skip import Decisions, MultiplyingGraph, as_gates, columns, picture, plan_of, training_only
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -71,6 +62,15 @@ from mtlbench.contract import (
     UserError,
     detached,
 )
+from mtlbench.methods._adashare_schedule import (
+    PUBLISHED_SAMPLES,
+    ByProgress,
+    ByRound,
+    policy_rate,
+    rounds_of_epoch,
+    split_budget,
+)
+from mtlbench.methods._select_or_skip import Decisions, MultiplyingGraph, as_gates, columns, picture, plan_of, training_only
 
 SELECT, SKIP = 0, 1
 

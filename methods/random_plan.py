@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import Any, ClassVar, Literal
 
 import torch
-from mtlbench.methods._select_or_skip import Decisions, columns, picture, plan_of
 
 from mtlbench.contract import Architecture, Hyper, Phase, Run, SharingGraph, Strategy, Uniform
 from mtlbench.contract.run import derive_seed
+from mtlbench.methods._select_or_skip import Decisions, columns, picture, plan_of
 
 
 class RandomPlan(Architecture):

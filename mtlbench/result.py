@@ -96,7 +96,7 @@ def _robustness(trial: Trial, clean: Evaluation) -> dict[str, Any] | None:
 
 
 def _artefacts(trial: Trial) -> dict[str, Any]:
-    found = dict(trial.network.artefacts())
+    found = {**trial.network.artefacts(), **trial.strategy.artefacts()}
     if trial.diagnostics is not None:
         found["diagnostics"] = trial.diagnostics.summary()
     return found

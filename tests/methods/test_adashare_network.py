@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 import torch
 from adashare_toys import BLOCKS, TASKS, batches, network, some_policy
-from mtlbench.methods._select_or_skip import MultiplyingGraph, as_gates, plan_of
 from strategy_toys import GOLDEN
 from torch import Tensor, nn
 
 from mtlbench.contract import SharingGraph, SharingPlan, Unit
 from mtlbench.measure.cost import count_flops
+from mtlbench.methods._select_or_skip import MultiplyingGraph, as_gates, plan_of
 from mtlbench.networks.backbone import LAYOUTS, Backbone, BackboneSpec, stem
 from mtlbench.networks.residual import BasicBlock
 

@@ -8,10 +8,11 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from mtlbench.methods._adashare_schedule import ByProgress, ByRound, rounds_of_epoch
-from mtlbench.methods.adashare import policy_optimizer, relaxed, sampled, sharing_loss, sparsity_loss
 from strategy_toys import GOLDEN
 from torch import Tensor
+
+from mtlbench.methods._adashare_schedule import ByProgress, ByRound, rounds_of_epoch
+from mtlbench.methods.adashare import policy_optimizer, relaxed, sampled, sharing_loss, sparsity_loss
 
 FILE = np.load(GOLDEN / "adashare_policy.npz")
 GATED = FILE["reg/n_active"].tolist()

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 import torch
 from adashare_toys import BLOCKS, TASKS, batches, network, some_policy, started
-from mtlbench.methods._adashare_schedule import policy_rate
-from mtlbench.methods._select_or_skip import MultiplyingGraph, correlation
 from torch import Tensor
 
 from mtlbench.contract import Phase, UserError
 from mtlbench.contract.optim import set_lr
 from mtlbench.measure.cost import count_flops
+from mtlbench.methods._adashare_schedule import policy_rate
+from mtlbench.methods._select_or_skip import MultiplyingGraph, correlation
 
 BATCH = batches(1)[0]
 
