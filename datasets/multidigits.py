@@ -45,7 +45,7 @@ class MultiDigits(Dataset):
     defaults: ClassVar[Mapping[str, Any]] = {
         "backbone": "resnet_tiny",
         "output_stride": 32,
-        "epochs": 6,
+        "epochs": 5,
         "batch_size": 32,
         "lr": 3e-3,
     }
