@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.console import Console
 
-from mtlbench.commands.options import add_folders, add_trial, announce, assignments, overrides
+from mtlbench.commands.options import add_folders, add_trial, announce, assignments, overrides, print_boards
 from mtlbench.errors import UserError
 
 QUICKSTART = Path("experiments") / "quickstart.yaml"
@@ -151,7 +151,7 @@ def _draw(trials: list[Any], arguments: argparse.Namespace, console: Console) ->
     datasets = sorted({trial.data.name for trial in trials})
     written = draw(arguments.results, arguments.out, datasets)
     console.print()
-    console.print(terminal(boards(load(arguments.results, datasets)[0])))
+    print_boards(console, terminal(boards(load(arguments.results, datasets)[0])))
     for path in written:
         console.print(f"written: {path}", highlight=False, soft_wrap=True)
 

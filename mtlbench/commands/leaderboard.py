@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from mtlbench.commands.options import add_plugins
+from mtlbench.commands.options import add_plugins, print_boards
 from mtlbench.errors import UserError
 
 
@@ -34,7 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
     datasets = [part.strip() for part in arguments.dataset.split(",")] if arguments.dataset else None
     drawn = draw_all(arguments.results, arguments.out, datasets)
     console = Console()
-    console.print(terminal(boards(load(arguments.results, datasets)[0])))
+    print_boards(console, terminal(boards(load(arguments.results, datasets)[0])))
     for line in drawn.refused:
         print(f"left out: {line}", file=sys.stderr)
     for path in drawn.files:

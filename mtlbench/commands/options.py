@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from rich.console import Console, RenderableType
 
 from mtlbench.errors import UserError
 
@@ -92,6 +93,17 @@ def default_cache() -> Path:
     """MTLBENCH_CACHE, or `mtlbench` in the user's cache folder."""
     named = os.environ.get("MTLBENCH_CACHE")
     return Path(named) if named else Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "mtlbench"
+
+
+BOARD_WIDTH = 120
+"""Columns that a leaderboard of four or five tasks needs."""
+
+
+def print_boards(console: Console, boards: RenderableType) -> None:
+    """Print leaderboards; where there is too little room, lines run over instead of losing columns."""
+    if console.width < BOARD_WIDTH:
+        console = Console(width=BOARD_WIDTH, soft_wrap=True)
+    console.print(boards)
 
 
 def announce(dataset: str) -> Callable[[str, int, int], None]:
