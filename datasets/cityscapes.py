@@ -2,7 +2,8 @@
 
 Reads the official folders (PNG, 2048×1024, resized here) and the preprocessed ones that many multi-task papers use
 (NumPy arrays of 128×256). Depth is not the same quantity in the two: inverse depth in 1/m in the official layout, raw
-disparity / 65535 in the preprocessed one; the task's unit says which.
+disparity / 65535 in the preprocessed one; the task's unit says which. Shifted test sets (synthetic fog and rain, ACDC) are
+read where they lie beside the official folders.
 """
 
 from __future__ import annotations
@@ -28,16 +29,20 @@ from mtlbench.datasets._cityscapes_encodings import (
     require_known_ids,
     surface_normals,
 )
+from mtlbench.datasets._cityscapes_shifts import ACDC, SYNTHETIC, acdc_paths, clean_stem, shifted_splits, synthetic_image
 from mtlbench.datasets._derived import contours
 from mtlbench.datasets._files import (
+    Array,
     nearest,
     read_array,
-    read_image,
+    read_map,
+    read_rgb,
     require_finite,
     require_range,
     require_shape,
+    shrunk,
 )
-from mtlbench.datasets._folders import Folders
+from mtlbench.datasets._folders import Folders, existing
 from mtlbench.errors import UserError
 from mtlbench.tasks import Boundaries, Depth, Normals, Reconstruction, Segmentation
 from mtlbench.tasks.base import Task
@@ -66,6 +71,10 @@ cityscapes/                                    official layout
     gtFine/{train,val}/CITY/*_gtFine_labelIds.png
     disparity/{train,val}/CITY/*_disparity.png
     gtFinePanopticParts/{train,val}/CITY/*_gtFinePanopticParts.tif    (for the task parts)
+    leftImg8bit_foggy/val/CITY/*_leftImg8bit_foggy_beta_*.png         (optional: test-foggy-0.005, -0.01, -0.02)
+    leftImg8bit_rain/val/CITY/*_leftImg8bit_rain_alpha_*_beta_*_dropsize_*_pattern_*.png  (optional: test-rain-ALPHA)
+    rgb_anon/{fog,night,rain,snow}/val/SEQUENCE/*_rgb_anon.png        (optional, ACDC: test-acdc-fog, …)
+    gt/{fog,night,rain,snow}/val/SEQUENCE/*_gt_labelIds.png           (with rgb_anon)
 cityscapes/                                    or the preprocessed layout, 128×256
     {train,val}/image/N.npy
     {train,val}/label/N.npy                    (or label_7/N.npy, label_19/N.npy)
@@ -94,9 +103,12 @@ class Cityscapes(Dataset):
         "with fine semantic labels and stereo disparity.",
         source="Cordts et al., The Cityscapes Dataset for Semantic Urban Scene Understanding, CVPR 2016; "
         "https://www.cityscapes-dataset.com",
-        licence="non-commercial research, after registration; not to be passed on",
+        licence="non-commercial research, after registration; not to be passed on; the optional shifted sets have terms of "
+        "their own",
         obtain="Register at https://www.cityscapes-dataset.com/login/, download leftImg8bit_trainvaltest.zip, "
         "gtFine_trainvaltest.zip and disparity_trainvaltest.zip, and unpack them into one folder. "
+        "Optional, into the same folder: leftImg8bit_trainvaltest_foggy.zip and leftImg8bit_trainval_rain.zip from there, "
+        "rgb_anon_trainvaltest.zip and gt_trainval.zip from https://acdc.vision.ee.ethz.ch/download. "
         "Without any download: the datasets streets and multidigits.",
         tree=TREE,
         defects=(
@@ -112,6 +124,13 @@ class Cityscapes(Dataset):
             "Parts: 9 parts of people and vehicles and background; of these, pixels whose part is not known are void.",
             "Contours: pixels in whose 3x3 neighbourhood two labels of the classes meet, void included.",
             "What the official evaluation ignores (parking, bridge, caravan, …) is void in the 7 categories too (official).",
+            "Shifted test sets (official layout): file names follow their descriptions and code that reads them; read here "
+            "from made-up files only. Images and labels of different sizes are refused, and so are unknown label ids.",
+            "test-foggy-β: Foggy Cityscapes (Sakaridis et al., IJCV 2018), β in 1/m; test-rain-α: RainCityscapes (Hu et "
+            "al., CVPR 2019), several rain patterns a frame. Labels and disparity are those of the clean val frames.",
+            "test-acdc-*: val of ACDC (Sakaridis et al., ICCV 2021; other cameras and places), 1080×1920 and thus squeezed "
+            "in height at this dataset's usual 1:2. Labelled for segmentation only, so left out where that is not a task; "
+            "what its annotators could not see for sure is scored like the rest (gt_invIds is not read).",
         ),
     )
     thread_safe: ClassVar[bool] = True  # decoding PNGs of 2 megapixels is what preparing costs
@@ -157,7 +176,9 @@ class Cityscapes(Dataset):
         return f"{rule}; test: the official val"
 
     def index(self) -> Mapping[str, Sequence[Key]]:
-        """Train, val and test; keys are (official split, city, stem) or (official split, number)."""
+        """Train, val, test and the shifted test sets found; keys are (official split or shifted set, city, stem), with the
+        sequence for the city in ACDC, or (official split, number).
+        """
         if self._folder is None:
             raise self._folders.not_found("" if self.layout == "auto" else self.layout)
         if self._found == "preprocessed" and (wanted := [name for name in self.tasks_used if name in OFFICIAL_ONLY]):
@@ -171,23 +192,38 @@ class Cityscapes(Dataset):
         if not isinstance(key, tuple):
             raise BadSample(f"cityscapes has no sample {key!r}")
         sample = self._load_preprocessed(*key) if self._found == "preprocessed" else self._load_official(*key)
-        if "contours" in self.tasks_used:
+        labelled = ("segmentation",) if key[0] in ACDC else self.tasks_used
+        if "contours" in labelled:
             sample["contours"] = contours(sample["segmentation"])
-        if "normals" in self.tasks_used:
+        if "normals" in labelled:
             sample["normals"] = surface_normals(sample["depth"][0])
-        stored = {"image", *(task.name for task in self._tasks if not task.from_image)}
+        stored = {"image", *(task.name for task in self._tasks if task.name in labelled and not task.from_image)}
         return {name: value for name, value in sample.items() if name in stored}
 
     def files(self) -> Sequence[Path]:
-        """All raw files that exist, of every sample."""
-        paths = [path for keys in self.index().values() for key in keys for path in self._paths(key).values()]
-        return [path for path in paths if path.exists()]
+        """All raw files that exist, of every sample, each once."""
+        return existing(path for keys in self.index().values() for key in keys for path in self._paths(key).values())
 
     def scene(self, key: Key) -> str | None:
-        """City and sequence; unknown in the preprocessed layout."""
+        """City and sequence, or ACDC's sequence; unknown in the preprocessed layout."""
         if self._found == "preprocessed" or not isinstance(key, tuple):
             return None
-        return "_".join(str(key[2]).split("_")[:2])
+        return str(key[1]) if key[0] in ACDC else "_".join(str(key[2]).split("_")[:2])
+
+    # Images before they are resized
+
+    @property
+    def has_native_images(self) -> bool:
+        """Whether the layout found, or looked for, is the official one."""
+        return self._found == "official"
+
+    def native_image(self, key: Key) -> Array:
+        """An image of the official layout as it was taken: uint8 [h, w, 3], 1024×2048, or 1080×1920 of ACDC."""
+        return np.array(read_rgb(self._paths(key)[IMAGE]))
+
+    def fit_image(self, image: Array) -> Array:
+        """A native image, uint8 [h, w, 3], resized as `load` does it: uint8 [height, width, 3]."""
+        return shrunk(Image.fromarray(image), self.height, self.width)
 
     # Finding files
 
@@ -198,7 +234,13 @@ class Cityscapes(Dataset):
             folders = {IMAGE: "image", LABEL: self._label_folder(), DISPARITY: "depth"}
             return {kind: self._folder / split / folder / f"{number}.npy" for kind, folder in folders.items()}
         split, city, stem = key
-        return {kind: self._folder / kind / split / city / f"{stem}{SUFFIXES[kind]}" for kind in self._kinds}
+        if split in ACDC:
+            return dict(zip((IMAGE, LABEL), acdc_paths(self._folder, split, city, stem), strict=True))
+        changed = {}
+        if split in SYNTHETIC:
+            changed = {IMAGE: synthetic_image(self._folder, split, city, stem)}
+            split, stem = "val", clean_stem(stem)
+        return {kind: self._folder / kind / split / city / f"{stem}{SUFFIXES[kind]}" for kind in self._kinds} | changed
 
     @property
     def _kinds(self) -> tuple[str, ...]:
@@ -222,28 +264,24 @@ class Cityscapes(Dataset):
                 city, stem = path.parent.name, path.name.removesuffix(SUFFIXES[IMAGE])
                 split = "test" if official == "val" else "val" if city in VAL_CITIES else "train"
                 splits[split].append((official, city, stem))
-        return splits
+        return splits | shifted_splits(self._folders, self._folder, with_acdc="segmentation" in self.tasks_used)
 
     def _load_official(self, split: str, city: str, stem: str) -> Sample:
         paths = self._paths((split, city, stem))
-        picture = read_image(paths[IMAGE])
-        if picture.mode != "RGB":
-            raise BadSample(f"{paths[IMAGE]} is a {picture.mode} image, expected RGB with 8 bits a channel")
+        picture = read_rgb(paths[IMAGE])
         size = (picture.height, picture.width)
-        ids = require_shape(paths[LABEL], np.asarray(read_image(paths[LABEL])), size)
-        raw = require_shape(paths[DISPARITY], np.asarray(read_image(paths[DISPARITY])), size)
-        labels = self._ids_to_labels[require_known_ids(paths[LABEL], ids)]
-        require_range(paths[DISPARITY], raw, 0, 65535, "raw disparity")
-        sample: Sample = {}
-        if PART in paths:
-            uids = require_shape(paths[PART], np.asarray(read_image(paths[PART])), size)
-            sample["parts"] = nearest(part_labels(paths[PART], uids), self.height, self.width)
-        small = picture.resize((self.width, self.height), Image.Resampling.BOX)
-        return sample | {
-            "image": np.array(small),
-            "segmentation": nearest(labels, self.height, self.width),
-            "depth": inverse_depth(nearest(raw, self.height, self.width))[None],
+        ids = require_known_ids(paths[LABEL], read_map(paths[LABEL], size))
+        sample: Sample = {
+            "image": shrunk(picture, self.height, self.width),
+            "segmentation": nearest(self._ids_to_labels[ids], self.height, self.width),
         }
+        if DISPARITY in paths:
+            raw = require_range(paths[DISPARITY], read_map(paths[DISPARITY], size), 0, 65535, "raw disparity")
+            sample["depth"] = inverse_depth(nearest(raw, self.height, self.width))[None]
+        if PART in paths:
+            uids = read_map(paths[PART], size)
+            sample["parts"] = nearest(part_labels(paths[PART], uids), self.height, self.width)
+        return sample
 
     # The preprocessed layout
 
