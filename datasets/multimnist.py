@@ -67,7 +67,7 @@ class MultiMNIST(Dataset):
     defaults: ClassVar[Mapping[str, Any]] = {
         "backbone": "resnet_tiny",
         "output_stride": 32,
-        "epochs": 3,
+        "epochs": 2,
         "batch_size": 64,
         "lr": 3e-3,
     }

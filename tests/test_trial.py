@@ -161,7 +161,7 @@ def test_clipping_bounds_the_step(folder: Path, tmp_path: Path) -> None:
     trial = Trial(spec, tmp_path)
     before = {name: one.clone() for name, one in trial.network.named_parameters()}
     next(trial.epochs())
-    moved = max(float((one - before[name]).abs().max()) for name, one in trial.network.named_parameters())
+    moved = max(float((one - before[name]).detach().abs().max()) for name, one in trial.network.named_parameters())
     assert 0 < moved < 1e-7
 
 
