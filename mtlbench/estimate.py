@@ -18,9 +18,12 @@ PROBE_STEPS = 2
 
 @dataclass(frozen=True)
 class Estimate:
-    """What is planned: trials, training images (times tasks' common passes), and hours of wall time."""
+    """What is planned: the trials, longest first, their training images, hours of wall time, and all that in words.
 
-    trials: int
+    Starting with the longest leaves the least idle time at the end.
+    """
+
+    trials: list[TrialSpec]
     images: int
     hours: float
     text: str
@@ -49,7 +52,8 @@ def estimate(trials: Sequence[TrialSpec], cpus: float, gpus: float, address: str
     span = f"{hours * 60:.0f} min" if hours < 1.5 else f"{hours:.1f} h"
     place = f" on {address}" if address else ""
     text = f"Planned: {len(trials)} trials, {images:,} training images, about {span} with {at_a_time} at a time{place}."
-    return Estimate(len(trials), images, hours, text)
+    longest_first = sorted(trials, key=lambda trial: -seconds_of[trial.data.name, trial.row][0])
+    return Estimate(longest_first, images, hours, text)
 
 
 def _probe(spec: TrialSpec) -> tuple[float, int]:

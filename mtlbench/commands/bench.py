@@ -133,7 +133,9 @@ def _train(missing: list[Any], arguments: argparse.Namespace, console: Console) 
             raise UserError("Nothing was started.")
     resources = Resources(arguments.cpus, gpus, arguments.address, arguments.retries)
     with Display(len(missing), console) as display:
-        outcome = run_trials(missing, arguments.runs, arguments.results, resources, display, arguments.keep_checkpoints)
+        outcome = run_trials(
+            planned.trials, arguments.runs, arguments.results, resources, display, arguments.keep_checkpoints
+        )
     return outcome.failed
 
 
