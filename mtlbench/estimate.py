@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from mtlbench.errors import UserError
 from mtlbench.spec import TrialSpec
 from mtlbench.trial import Trial
 
@@ -36,11 +37,19 @@ def estimate(trials: Sequence[TrialSpec], cpus: float, gpus: float, address: str
     estimated roughly. On a cluster the number of trials at a time is not known here; one machine is assumed.
     """
     seconds_of: dict[tuple[str, str], tuple[float, int]] = {}
+    crashed: list[str] = []
     seconds, images = 0.0, 0
     for trial in trials:
         key = (trial.data.name, trial.row)
         if key not in seconds_of:
-            seconds_of[key] = _probe(trial)
+            try:
+                seconds_of[key] = _probe(trial)
+            except UserError:
+                raise
+            except Exception as error:
+                # The trial itself will report it; the others must not suffer.
+                crashed.append(f"{trial.row} on {trial.data.name} ({type(error).__name__}: {error})")
+                seconds_of[key] = 0.0, 0
         seconds += seconds_of[key][0]
         images += seconds_of[key][1]
     at_a_time = min(len(trials), max(1, int((os.cpu_count() or 1) // max(cpus, 0.1))))
@@ -52,6 +61,8 @@ def estimate(trials: Sequence[TrialSpec], cpus: float, gpus: float, address: str
     span = f"{hours * 60:.0f} min" if hours < 1.5 else f"{hours:.1f} h"
     place = f" on {address}" if address else ""
     text = f"Planned: {len(trials)} trials, {images:,} training images, about {span} with {at_a_time} at a time{place}."
+    if crashed:
+        text += f" Not estimated, since a first step failed: {'; '.join(crashed)}."
     longest_first = sorted(trials, key=lambda trial: -seconds_of[trial.data.name, trial.row][0])
     return Estimate(longest_first, images, hours, text)
 
