@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -101,7 +102,7 @@ def run_trials(
 
         def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
             spec = by_id[trial.config["job"]["id"]]
-            failed[spec.title] = _last_line(trial)
+            failed[spec.title] = f"{_last_line(trial)} (traceback: {work / spec.id / 'error.txt'})"
             display.failed(spec, failed[spec.title])
 
     with _cluster(resources), tempfile.TemporaryDirectory(prefix="mtlbench-tune-") as storage:
@@ -155,6 +156,10 @@ def _worker() -> type:
             except UserError as error:
                 # The user's to mend: trying again would end the same way.
                 return {**base, "done": True, "refused": str(error)}
+            except Exception:
+                # One line goes to the user; whoever wrote the plugin finds the rest here.
+                write_text(Path(self._config["work"]) / spec.id / "error.txt", traceback.format_exc())
+                raise
 
         def reset_config(self, new_config: dict[str, Any]) -> bool:
             self.setup(new_config)
@@ -175,8 +180,8 @@ def _cluster(resources: Resources) -> Iterator[None]:
     """A Ray session for the sweep."""
     import ray
 
-    logging.getLogger("ray").setLevel(logging.ERROR)
-    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    logging.getLogger("ray").setLevel(logging.CRITICAL)
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
     if resources.address is None:
         options["include_dashboard"] = False
     else:

@@ -152,6 +152,8 @@ def test_a_trial_that_crashes_is_named_and_the_others_go_on(tmp_path: Path) -> N
     )  # fmt: skip
     assert done.returncode == 1
     assert "KeyError" in done.stderr
+    (written,) = tmp_path.glob("runs/*/error.txt")
+    assert "crashes.py" in written.read_text()
     assert len(results(tmp_path)) == 1
 
 
