@@ -17,6 +17,7 @@ COMMANDS = {
     "list": "list methods, datasets, backbones and settings; describe one",
     "data": "describe, check, prepare or show a dataset",
     "leaderboard": "draw leaderboards from records, or check records",
+    "inflation": "say what selection on test would have claimed, from kept epochs",
     "show": "print a record",
     "compare": "say what differs between two records",
     "corrupt": "draw an image under all corruptions",

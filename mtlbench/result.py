@@ -55,7 +55,7 @@ def build_result(trial: Trial) -> Result:
     shifted = {name: trial.evaluate(name) for name in trial.data.splits if name.startswith("test-")}
     plan = trial.network.plan()
     return Result(
-        selected={part: epoch for part, (_, epoch) in trial.best.items()},
+        selected={part: epoch for part, (_, epoch) in trial.selection.best.items()},
         val=trial.evaluate("val"),
         test=test,
         shifted=shifted,

@@ -145,13 +145,13 @@ def _worker() -> type:
             base = {"id": spec.id, "done": False}
             try:
                 if self._epochs is None:
-                    self._trial = Trial(spec, Path(self._config["work"]))
+                    self._trial = Trial(spec, Path(self._config["work"]), keep=self._config["keep"])
                     self._epochs = self._trial.epochs()
                 progress = next(self._epochs, None)
                 if progress is not None:
                     return {**base, "progress": progress.__dict__}
                 with tempfile.TemporaryDirectory(prefix="mtlbench-record-") as folder:
-                    path = self._trial.finish(Path(folder), self._config["keep"])
+                    path = self._trial.finish(Path(folder))
                     return {**base, "done": True, "record": path.read_text(encoding="utf-8")}
             except UserError as error:
                 # The user's to mend: trying again would end the same way.

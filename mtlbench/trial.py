@@ -6,8 +6,6 @@ run again ends in the same result as one that never stopped.
 
 from __future__ import annotations
 
-import math
-import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -33,6 +31,7 @@ from mtlbench.measure.diagnostics import Diagnostics
 from mtlbench.method import Method
 from mtlbench.networks.batchnorm import recompute
 from mtlbench.record import Evaluation, Point, write, write_text
+from mtlbench.selection import Selection, save
 from mtlbench.spec import DataSpec, TrialSpec
 
 
@@ -61,9 +60,10 @@ class Trial:
         spec: what to do.
         work: the folder for checkpoints; what it holds of this trial is taken up again.
         device: where to compute; None for a GPU where there is one.
+        keep: keep the weights of every epoch that could be selected.
     """
 
-    def __init__(self, spec: TrialSpec, work: Path, device: torch.device | None = None) -> None:
+    def __init__(self, spec: TrialSpec, work: Path, device: torch.device | None = None, keep: bool = False) -> None:
         self.spec, self.folder = spec, work / spec.id
         self.device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
         set_up(spec.threads)
@@ -97,7 +97,7 @@ class Trial:
         self.images = self.updates = self.training_flops = 0
         self.by_phase: dict[str, dict[str, int]] = {}
         self.flops_of: dict[str, int] = {}
-        self.best: dict[str, tuple[float, int]] = {}
+        self.selection = Selection(self.folder, keep)
         self.seconds = 0.0
         self.diagnostics = Diagnostics(self.network, autocast=self.autocast) if "gradients" in spec.diagnose else None
 
@@ -183,7 +183,7 @@ class Trial:
             )
         )
         if phase.selectable and val is not None:
-            self._keep_best(val, number)
+            self.selection.offer(self.network, val, number)
 
     def _step(self, step: Any, batch: Batch, kind: str) -> dict[str, Tensor]:
         if kind in self.flops_of:
@@ -230,39 +230,9 @@ class Trial:
         """Images in an evaluation batch."""
         return max(16, self.spec.settings.batch_size)
 
-    def _keep_best(self, val: Evaluation, epoch: int) -> None:
-        """Keep the weights of every independent part of the network whose mean skill is the best so far."""
-        state, owners = self.network.state_dict(), self.network.owners()
-        for tasks in self.network.parts():
-            name = "+".join(tasks)
-            skills = [val.skill[task] for task in tasks if task in val.skill]
-            value = sum(skills) / len(skills) if skills else -1.0
-            value = value if math.isfinite(value) else -1.0
-            if name in self.best and value <= self.best[name][0]:
-                continue
-            self.best[name] = (value, epoch)
-            # Buffers have no owner; they are recomputed for the selected weights, so any part's will do.
-            kept = {key: one for key, one in state.items() if key not in owners or owners[key] & set(tasks)}
-            _save_atomically(kept, self._best_file(name))
-
-    def _best_file(self, part: str) -> Path:
-        return self.folder / f"best-{derive_seed(part, self.best[part][1])}.pt"
-
     def load_best(self) -> None:
-        """Put the selected weights in place and recompute BatchNorm's statistics for them.
-
-        Raises:
-            UserError: no epoch of the method's final structure was validated.
-        """
-        if not self.best:
-            raise UserError(
-                f"{self.spec.title}: no epoch could be selected. Give the method more epochs (it had "
-                f"{self.spec.settings.epochs})."
-            )
-        state = self.network.state_dict()
-        for part in self.best:
-            state.update(torch.load(self._best_file(part), map_location=self.device, weights_only=True))
-        self.network.load_state_dict(state)
+        """Put the selected weights in place and recompute BatchNorm's statistics for them."""
+        self.selection.load(self.network, self.device, self.spec.title)
         self.recompute_statistics()
 
     def recompute_statistics(self) -> None:
@@ -295,15 +265,12 @@ class Trial:
             "phase_state": {} if current is None else current.state(),
             "curve": [point.model_dump() for point in self.curve],
             "counted": (self.images, self.updates, self.training_flops, self.by_phase, self.flops_of),
-            "best": self.best,
+            "best": self.selection.best,
             "seconds": self.seconds,
             "diagnostics": None if self.diagnostics is None else self.diagnostics.state(),
         }
-        _save_atomically(state, self.folder / "checkpoint.pt")
-        kept = {self._best_file(part).name for part in self.best}
-        for file in self.folder.glob("best-*.pt"):
-            if file.name not in kept:
-                file.unlink()
+        save(state, self.folder / "checkpoint.pt")
+        self.selection.prune()
 
     def _resume(self) -> dict[str, Any]:
         path = self.folder / "checkpoint.pt"
@@ -317,7 +284,7 @@ class Trial:
         self.strategy.load_state_dict(state["strategy"])
         self.curve = [Point.model_validate(point) for point in state["curve"]]
         self.images, self.updates, self.training_flops, self.by_phase, self.flops_of = state["counted"]
-        self.best, self.seconds = state["best"], state["seconds"]
+        self.selection.best, self.seconds = state["best"], state["seconds"]
         self.run.epoch = len(self.curve)
         if state["begun"]:
             phase = self.phases[state["phase"]]
@@ -330,24 +297,18 @@ class Trial:
             self.diagnostics.restore(state["diagnostics"])
         return state
 
-    def finish(self, results: Path, keep: bool = False) -> Path:
-        """Evaluate the selected network and write the record; returns its path.
-
-        Args:
-            results: the folder of records.
-            keep: keep the checkpoints of training, not only the selected network.
-        """
+    def finish(self, results: Path) -> Path:
+        """Evaluate the selected network and write the record into the folder of records; returns its path."""
         from mtlbench.result import build_record
 
         self.load_best()
         path = results / self.spec.data.name / self.spec.file_name()
         selected = {"structure": self.network.structure(), "network": self.network.state_dict()}
-        _save_atomically(selected, self.folder / "selected.pt")
+        save(selected, self.folder / "selected.pt")
         write_text(self.folder / "spec.json", self.spec.model_dump_json(indent=1))
         write(path, build_record(self))
-        if not keep:
-            for file in (*self.folder.glob("best-*.pt"), self.folder / "checkpoint.pt"):
-                file.unlink(missing_ok=True)
+        self.selection.clear()
+        (self.folder / "checkpoint.pt").unlink(missing_ok=True)
         return path
 
 
@@ -379,24 +340,15 @@ def run_trial(spec: TrialSpec, work: Path, results: Path, watch: Any = None, kee
 
     Args:
         watch: called with a `Progress` after every epoch.
+        keep: keep the weights of every epoch that could be selected.
     """
-    trial = Trial(spec, work)
+    trial = Trial(spec, work, keep=keep)
     for progress in trial.epochs():
         if watch is not None:
             watch(progress)
-    return trial.finish(results, keep)
+    return trial.finish(results)
 
 
 def forget(spec: TrialSpec, work: Path) -> None:
     """Remove a trial's working folder."""
     shutil.rmtree(work / spec.id, ignore_errors=True)
-
-
-def _save_atomically(value: Any, path: Path) -> None:
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    try:
-        torch.save(value, temporary)
-        os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise UserError(f"The checkpoint {path} could not be written: {error}. Free some space and run again.") from None

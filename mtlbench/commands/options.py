@@ -62,7 +62,9 @@ def add_trial(parser: argparse.ArgumentParser) -> None:
         "--skip-bad", action="store_true", help="leave out samples that cannot be read (the protocol says so)"
     )
     trial.add_argument("--diagnose", action="append", default=[], metavar="WHAT", help="measures during training: gradients")
-    trial.add_argument("--keep-checkpoints", action="store_true", help="keep the checkpoints of training")
+    trial.add_argument(
+        "--keep-checkpoints", action="store_true", help="keep every selectable epoch (for `mtlbench inflation`)"
+    )
 
 
 def overrides(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from mtlbench.hindsight import Hindsight
 from mtlbench.leaderboard import (
     artefacts,
     curves,
     export,
     figures,
+    inflation,
     latex,
     markdown,
     plans,
@@ -47,13 +49,21 @@ PICTURES: tuple[Picture, ...] = (
 """File name, caption, and what draws it."""
 
 
-def draw_board(board: Board, folder: Path, links: Mapping[str, str], published: Sequence[Reported]) -> list[Path]:
+def draw_board(
+    board: Board,
+    folder: Path,
+    links: Mapping[str, str],
+    published: Sequence[Reported],
+    hindsight: Mapping[str, Hindsight] | None = None,
+) -> list[Path]:
     """Write Markdown, CSV, LaTeX, page and pictures of one dataset; returns the files, the Markdown first.
 
     Args:
         links: record id → its file, relative to the folder.
         published: reported rows of this dataset.
+        hindsight: record id → its epochs on test, of those that looked back.
     """
+    seen = hindsight or {}
     drawn: list[Path] = []
     pictures: dict[str, list[tuple[str, str]]] = {}
     texts: dict[str, str] = {}
@@ -71,10 +81,15 @@ def draw_board(board: Board, folder: Path, links: Mapping[str, str], published: 
         texts[f"leaderboard-{table.protocol_id}.tex"] = latex.table(table)
     texts = {
         "README.md": markdown.board(board, pictures),
-        "index.html": site.page(board, pictures, links, published),
+        "index.html": site.page(board, pictures, links, published, inflation.views(board, seen)),
         "leaderboard.csv": export.leaderboard(board),
         "seeds.csv": export.seeds(board),
         **({"robustness.csv": cells} if (cells := robustness_tables.cells_csv(board)) else {}),
+        **(
+            {"selection_inflation.md": looked, "selection_inflation.csv": inflation.csv_text(board, seen)}
+            if (looked := inflation.markdown(board, seen))
+            else {}
+        ),
         **texts,
     }
     for name, content in texts.items():

@@ -19,6 +19,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from mtlbench import hindsight
 from mtlbench import record as records
 from mtlbench.errors import UserError, did_you_mean
 from mtlbench.leaderboard import critical, parallel, reported, site
@@ -113,14 +114,23 @@ def record_files(results: Path) -> list[Path]:
         raise UserError(
             f"{results}: no such folder of records. Run `mtlbench bench` first, or name the folder that has them."
         )
-    return sorted(path for path in results.rglob("*.json") if not path.name.startswith("."))
+    return sorted(
+        path
+        for path in results.rglob("*.json")
+        if not path.name.startswith(".") and not path.name.endswith(hindsight.SUFFIX)
+    )
 
 
 def _digests(results: Path) -> dict[str, str]:
-    """File name relative to the folder → hash of its bytes."""
-    return {
-        path.relative_to(results).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in record_files(results)
-    }
+    """File name relative to the folder → hash of its bytes, and of what was found looking back on it."""
+    seen = set(results.rglob(f"*{hindsight.SUFFIX}"))
+    found = {}
+    for path in record_files(results):
+        digest = hashlib.sha256(path.read_bytes())
+        if hindsight.path_of(path) in seen:
+            digest.update(hindsight.path_of(path).read_bytes())
+        found[path.relative_to(results).as_posix()] = digest.hexdigest()
+    return found
 
 
 def _states(out: Path) -> dict[str, dict[str, Any]]:
@@ -182,7 +192,9 @@ def _draw(
     found = {name: parsed[name] if name in parsed else records.read(results / name) for name in names}
     (board,) = boards(found.values())
     links = {record.id: Path(os.path.relpath(results / name, folder)).as_posix() for name, record in found.items()}
-    outputs = [path.name for path in draw_board(board, folder, links, job.published)]
+    looked = [hindsight.path_of(results / name) for name in found]
+    seen = {one.record: one for one in (hindsight.read(path) for path in looked if path.is_file())}
+    outputs = [path.name for path in draw_board(board, folder, links, job.published, seen)]
     for name in set(before["outputs"] if before else ()) - set(outputs):
         (folder / name).unlink(missing_ok=True)
     state = {
@@ -240,7 +252,7 @@ def _code() -> str:
     """The hash of the code that draws, and the versions of what it draws with."""
     package = Path(__file__).parent
     sources = [path for path in sorted(package.rglob("*")) if path.suffix in (".py", ".html", ".css", ".js")]
-    sources += [package.parent / name for name in ("measure/delta.py", "measure/statistics.py", "record.py")]
+    sources += [package.parent / name for name in ("measure/delta.py", "measure/statistics.py", "record.py", "hindsight.py")]
     digest = hashlib.sha256()
     for path in sources:
         digest.update(path.read_bytes())

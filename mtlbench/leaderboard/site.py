@@ -55,6 +55,7 @@ def page(
     figures: Mapping[str, Sequence[tuple[str, str]]],
     links: Mapping[str, str],
     published: Sequence[reported.Reported],
+    inflated: Sequence[Mapping[str, Any]] = (),
 ) -> str:
     """The page of one dataset.
 
@@ -62,6 +63,7 @@ def page(
         figures: protocol id → (file name without suffix, caption).
         links: record id → address of its file, relative to the page.
         published: reported rows of this dataset, shown in a section of their own.
+        inflated: what selection on test would have claimed (`inflation.views`), in another.
     """
     html = _environment().get_template("dataset.html").render(
         board=board,
@@ -69,6 +71,7 @@ def page(
         figures=figures,
         published=_published(published),
         differs=board.differs,
+        inflated=inflated,
     )  # fmt: skip
     return str(html)
 
