@@ -3,12 +3,18 @@
     python benchmarks/steps.py [--methods pcgrad famo] [--rounds 5] [--threads 2] [--clock wall] [--device cpu] [--small]
 
 The workload is that of 128 × 256 Cityscapes: batch 8, 7-class segmentation and depth, dilated ResNet-18 with ASPP heads,
-Adam, fp32. Rounds are interleaved: in each the bare loop and every strategy are timed once, and the table shows the median
-over the rounds of the ratio to that round's bare loop, beside the ratio of the FLOPs (one step, `torch.utils.flop_counter`)
-and the bound. On a busy machine `--clock cpu` counts the process's own time. On a GPU the peak memory is compared too.
+Adam, fp32. Every timed step of a strategy stands between two of the bare loop, whose mean it is compared with, and the
+rounds go over all strategies in turn; the table shows the median over the rounds of that ratio, beside the ratio of the
+FLOPs (one step, `torch.utils.flop_counter`) and the bound. On a busy machine `--clock cpu` counts the process's own time.
+
+Memory is the peak of a step over the bare loop's: of the device on a GPU, else (`--memory`) of a process of its own. What a
+Jacobian strategy needs beside activations is a gradient of the shared weights a task; "net" leaves those out.
 """
 
 import argparse
+import multiprocessing
+import os
+import resource
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,6 +22,7 @@ from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from statistics import median
+from typing import Any
 
 import torch
 
@@ -29,6 +36,9 @@ METHODS = (
     *("equal", "fixed", "uncertainty", "dwa", "rlw", "gls", "log_loss", "dtp", "famo", "gradnorm"),
     *("mgda", "pcgrad", "graddrop", "gradvac", "cagrad", "imtl_g", "nash_mtl", "aligned_mtl", "upgrad", "alternating"),
 )
+MEMORY_BOUND = 1.15
+"""On the peak without the gradients that Jacobian strategies hold, over the bare loop's."""
+
 TASKS = (Segmentation("segmentation", 7), Depth("depth"))
 
 
@@ -40,7 +50,8 @@ class Contestant:
     step: Callable[[Batch], object]
     bound: Callable[[float], float]
     flops: int = 0
-    memory: int = 0
+    memory: float = 0.0
+    copies: float = 0.0
     ratios: list[float] = field(default_factory=list)
 
 
@@ -121,23 +132,61 @@ def timed(step: Callable[[], object], device: torch.device, clock: Callable[[], 
 
 
 def measure(all_: list[Contestant], batch: Batch, rounds: int, clock: Callable[[], float]) -> list[float]:
-    """Fill in FLOPs, memory and ratios; returns the bare loop's seconds."""
+    """Fill in FLOPs and ratios; returns the bare loop's seconds."""
     device, bare_seconds = batch.image.device, []
     for one in all_:
         one.flops = count_flops(partial(one.step, batch))  # also the warm-up
-        if device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats()
-            base = torch.cuda.memory_allocated()
-            one.step(batch)
-            one.memory = torch.cuda.max_memory_allocated() - base
+    base, others = partial(all_[0].step, batch), all_[1:]
     for number in range(rounds):
         # Everyone starts a round in turn: what the caches and the neighbours do favours no place.
-        start = number * len(all_) // rounds
-        seconds = {id(one): timed(partial(one.step, batch), device, clock) for one in all_[start:] + all_[:start]}
-        bare_seconds.append(seconds[id(all_[0])])
-        for one in all_:
-            one.ratios.append(seconds[id(one)] / bare_seconds[-1])
+        start = number * len(others) // rounds
+        before = timed(base, device, clock)
+        for one in others[start:] + others[:start]:
+            own, after = timed(partial(one.step, batch), device, clock), timed(base, device, clock)
+            one.ratios.append(2 * own / (before + after))
+            bare_seconds.append(after)
+            before = after
     return bare_seconds
+
+
+def peak(name: str, device: torch.device, small: bool, answer: Any) -> None:
+    """Peak bytes of a few steps of one contestant in this process, and those of T gradients of the shared weights."""
+    torch.set_num_threads(1)
+    network, batch = workload(device, small)
+    one = contestants(network, [name] if name else [], device)[-1]
+    for _ in range(2):
+        one.step(batch)
+    cuda = device.type == "cuda"
+    found = torch.cuda.max_memory_allocated() if cuda else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    shared = sum(parameter.numel() * parameter.element_size() for parameter in network.shared_parameters())
+    answer.put((found, shared * len(network.tasks)))
+
+
+def idle(device: torch.device, answer: Any) -> None:
+    """Bytes of a process that has imported everything and does nothing."""
+    torch.zeros(1, device=device)
+    answer.put((0 if device.type == "cuda" else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, 0))
+
+
+def fill_memory(all_: list[Contestant], device: torch.device, small: bool) -> None:
+    """Measure every contestant's peak, each in a process of its own."""
+    # Freed memory goes back at once, so that a process is as large as what it holds and not as what it once held.
+    os.environ["MALLOC_MMAP_THRESHOLD_"] = str(2**16)
+    context = multiprocessing.get_context("spawn")
+
+    def asked(target: Callable[..., None], *arguments: object) -> tuple[int, int]:
+        answer = context.Queue()
+        process = context.Process(target=target, args=(*arguments, answer))
+        process.start()
+        found = answer.get()
+        process.join()
+        return found
+
+    floor = asked(idle, device)[0]
+    base = max(1, asked(peak, "", device, small)[0] - floor)
+    for one in all_[1:]:
+        found, copies = asked(peak, one.name, device, small)
+        one.memory, one.copies = (found - floor) / base, copies / base
 
 
 def main() -> None:
@@ -147,6 +196,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--clock", choices=("wall", "cpu"), default="wall")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--memory", action="store_true", help="measure the peak memory, too")
     parser.add_argument("--small", action="store_true", help="a tiny network and batch, to see that everything runs")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -154,17 +204,20 @@ def main() -> None:
     network, batch = workload(device, options.small)
     all_ = contestants(network, options.methods, device)
     seconds = measure(all_, batch, options.rounds, time.perf_counter if options.clock == "wall" else time.process_time)
+    if options.memory:
+        fill_memory(all_, device, options.small)
 
     base = all_[0]
     print(f"bare loop: {1e3 * median(seconds):.0f} ms ({options.clock} clock), {base.flops / 1e9:.1f} GFLOPs")
     head = f"{'step':14s} {'time':>6s} {'range':>13s} {'FLOPs':>6s} {'time/FLOPs':>10s} {'bound':>6s}"
-    print(head + (" memory" if base.memory else ""))
+    print(head + (f" {'memory':>7s} {'net':>6s}" if options.memory else ""))
     for one in all_[1:]:
         ratio, flops = median(one.ratios), one.flops / base.flops
         bound = one.bound(flops)
         spread = f"{min(one.ratios):.2f} … {max(one.ratios):.2f}"
-        memory = f" {one.memory / base.memory:6.2f}" if base.memory else ""
-        verdict = "" if ratio <= bound else "  over"
+        net = one.memory - (one.copies if issubclass(load(one.name), JacobianStrategy) else 0.0)
+        memory = f" {one.memory:7.2f} {net:6.2f}" if options.memory else ""
+        verdict = "" if ratio <= bound and net <= MEMORY_BOUND else "  over"
         print(f"{one.name:14s} {ratio:6.2f} {spread:>13s} {flops:6.2f} {ratio / flops:10.2f} {bound:6.2f}{memory}{verdict}")
 
 

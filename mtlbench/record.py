@@ -241,7 +241,12 @@ def read(path: Path) -> Record:
         UserError: not JSON, another schema version, or a field that does not fit: which one, and what was expected.
     """
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
+        content = path.read_bytes()
+        try:
+            # Twice as fast as what follows, which finds the words for what is wrong.
+            return Record.model_validate_json(content)
+        except ValidationError:
+            raw = json.loads(content)
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise UserError(f"{path}: not a readable record ({error}). Remove the file, or run its trial again.") from None
     if not isinstance(raw, dict) or raw.get("schema_version") != SCHEMA_VERSION:

@@ -140,8 +140,7 @@ def _train(missing: list[Any], arguments: argparse.Namespace, console: Console) 
 
 
 def _draw(trials: list[Any], arguments: argparse.Namespace, console: Console) -> None:
-    from mtlbench.leaderboard.draw import draw, load
-    from mtlbench.leaderboard.table import boards
+    from mtlbench.leaderboard.draw import draw_all
     from mtlbench.leaderboard.terminal import terminal
     from mtlbench.measure.latency import measure_missing
     from mtlbench.sweep import find_record
@@ -151,10 +150,10 @@ def _draw(trials: list[Any], arguments: argparse.Namespace, console: Console) ->
         return
     measure_missing({trial.id: trial for trial in trials}, paths)
     datasets = sorted({trial.data.name for trial in trials})
-    written = draw(arguments.results, arguments.out, datasets)
+    drawn = draw_all(arguments.results, arguments.out, datasets)
     console.print()
-    print_boards(console, terminal(boards(load(arguments.results, datasets)[0])))
-    for path in written:
+    print_boards(console, terminal(drawn.summaries))
+    for path in drawn.files:
         console.print(f"written: {path}", highlight=False, soft_wrap=True)
 
 

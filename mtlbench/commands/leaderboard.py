@@ -27,14 +27,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     if arguments.check is not None:
         return _check(arguments)
-    from mtlbench.leaderboard.draw import draw_all, load
-    from mtlbench.leaderboard.table import boards
+    from mtlbench.leaderboard.draw import draw_all
     from mtlbench.leaderboard.terminal import terminal
 
     datasets = [part.strip() for part in arguments.dataset.split(",")] if arguments.dataset else None
     drawn = draw_all(arguments.results, arguments.out, datasets)
     console = Console()
-    print_boards(console, terminal(boards(load(arguments.results, datasets)[0])))
+    print_boards(console, terminal(drawn.summaries))
     for line in drawn.refused:
         print(f"left out: {line}", file=sys.stderr)
     for path in drawn.files:

@@ -27,14 +27,9 @@ Picture = tuple[str, str, Callable[[Table, Path], list[Path]]]
 
 PICTURES: tuple[Picture, ...] = (
     (
-        "delta_vs_flops",
-        "Quality against FLOPs; small dots are seeds",
-        lambda table, stem: figures.trade_off(table, "flops", stem),
-    ),
-    (
-        "delta_vs_parameters",
-        "Quality against parameters; small dots are seeds",
-        lambda table, stem: figures.trade_off(table, "parameters", stem),
+        "quality_vs_cost",
+        "Quality against FLOPs and parameters, with the Pareto front; small dots are seeds, the band is the reference's",
+        figures.trade_off,
     ),
     (
         "tasks",

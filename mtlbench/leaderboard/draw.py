@@ -10,6 +10,7 @@ import gc
 import hashlib
 import json
 import os
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,13 +21,13 @@ from pathlib import Path
 from typing import Any
 
 from mtlbench import hindsight
-from mtlbench import record as records
 from mtlbench.errors import UserError, did_you_mean
 from mtlbench.leaderboard import critical, parallel, reported, site
 from mtlbench.leaderboard import format as text
 from mtlbench.leaderboard.board import draw_board
 from mtlbench.leaderboard.check import read_checked
 from mtlbench.leaderboard.table import Board, boards
+from mtlbench.leaderboard.terminal import Summary, summary
 from mtlbench.record import Record, write_text
 
 STATE = ".drawn.json"
@@ -40,12 +41,14 @@ class Drawn:
         files: every file of the datasets asked for, the README of each first; then the index.
         drawn, kept: datasets that were drawn anew, and that were up to date.
         refused: one line a record that was left out: its file and what is wrong with it.
+        summaries: what the terminal shows of the datasets asked for.
     """
 
     files: list[Path]
     drawn: list[str]
     kept: list[str]
     refused: list[str]
+    summaries: list[Summary]
 
 
 def draw(results: Path, out: Path, datasets: Sequence[str] | None = None) -> list[Path]:
@@ -67,28 +70,36 @@ def draw_all(results: Path, out: Path, datasets: Sequence[str] | None = None, pu
     Raises:
         UserError: the folder does not exist, or has no record of a dataset that was asked for.
     """
-    digests = _digests(results)
+    digests, groups = _survey(results)
     states = _states(out)
+    _require(results, datasets, groups)
+    rows = _published(published or out / "reported")
+    asked = [dataset for dataset in sorted(groups) if not datasets or dataset in datasets or dataset == UNKNOWN]
+    jobs, kept = [], []
+    for dataset in asked:
+        mine = [row for row in rows if row.fields["dataset"] == dataset]
+        key = _key(os.path.relpath(results, out), {name: digests[name] for name in groups[dataset]}, mine)
+        state = states.get(dataset)
+        if state and state["key"] == key and all((out / dataset / name).exists() for name in state["outputs"]):
+            kept.append(dataset)
+        else:
+            jobs.append(_Job(dataset, groups[dataset], mine, key))
     with _uncollected():
-        groups, refused, parsed = _sort(results, digests, states)
-        _require(results, datasets, groups)
-        rows = _published(published or out / "reported")
-        chosen = [dataset for dataset in sorted(groups) if not datasets or dataset in datasets]
-        jobs, kept = [], []
-        for dataset in chosen:
-            mine = [row for row in rows if row.fields["dataset"] == dataset]
-            key = _key(os.path.relpath(results, out), {name: digests[name] for name in groups[dataset]}, mine)
-            state = states.get(dataset)
-            if state and state["key"] == key and all((out / dataset / name).exists() for name in state["outputs"]):
-                kept.append(dataset)
-            else:
-                jobs.append(_Job(dataset, groups[dataset], mine, key))
-        states |= parallel.each(
-            lambda job: (job.dataset, _draw(results, out, job, parsed, digests, states.get(job.dataset))), jobs
-        )
-    files = [out / dataset / name for dataset in chosen for name in states[dataset]["outputs"]]
-    present = {dataset: state for dataset, state in sorted(states.items()) if dataset in groups}
-    return Drawn([*files, *_index(out, present, refused)], [job.dataset for job in jobs], kept, refused)
+        states |= parallel.each(lambda job: (job.dataset, _draw(results, out, job, states.get(job.dataset))), jobs)
+    present = {dataset: state for dataset, state in sorted(states.items()) if dataset in groups and state["outputs"]}
+    chosen = [dataset for dataset in asked if dataset in present]
+    refused = [line for dataset in asked for line in states[dataset]["refused"]]
+    _require(results, datasets, present)
+    return Drawn(
+        files=[
+            *(out / dataset / name for dataset in chosen for name in present[dataset]["outputs"]),
+            *_index(out, present, refused),
+        ],
+        drawn=[job.dataset for job in jobs if job.dataset in present],
+        kept=kept,
+        refused=refused,
+        summaries=[present[dataset]["summary"] for dataset in chosen],
+    )
 
 
 def load(results: Path, datasets: Sequence[str] | None = None) -> tuple[list[Record], list[str]]:
@@ -121,16 +132,39 @@ def record_files(results: Path) -> list[Path]:
     )
 
 
-def _digests(results: Path) -> dict[str, str]:
-    """File name relative to the folder → hash of its bytes, and of what was found looking back on it."""
+TOP_LEVEL = re.compile(rb'\n "dataset": "([^"\\]+)"')
+"""A record's dataset as `mtlbench.record.write` writes it: found without reading all of the file."""
+
+UNKNOWN = ""
+"""Stands for the dataset of files that do not say one; no dataset has that name."""
+
+
+def _survey(results: Path) -> tuple[dict[str, str], dict[str, list[str]]]:
+    """File name relative to the folder → hash of its bytes and of what was found looking back on it; names by dataset.
+
+    Which dataset a file is of is only looked up here. Whether its record is good is seen where it is drawn.
+    """
     seen = set(results.rglob(f"*{hindsight.SUFFIX}"))
-    found = {}
+    digests: dict[str, str] = {}
+    groups: dict[str, list[str]] = defaultdict(list)
     for path in record_files(results):
-        digest = hashlib.sha256(path.read_bytes())
+        content, name = path.read_bytes(), path.relative_to(results).as_posix()
+        digest = hashlib.sha256(content)
         if hindsight.path_of(path) in seen:
             digest.update(hindsight.path_of(path).read_bytes())
-        found[path.relative_to(results).as_posix()] = digest.hexdigest()
-    return found
+        digests[name] = digest.hexdigest()
+        groups[_dataset(content)].append(name)
+    return digests, dict(groups)
+
+
+def _dataset(content: bytes) -> str:
+    found = TOP_LEVEL.search(content)
+    if found is not None:
+        return found[1].decode("utf-8", "replace")
+    try:
+        return str(json.loads(content).get("dataset", UNKNOWN))
+    except (ValueError, AttributeError):
+        return UNKNOWN
 
 
 def _states(out: Path) -> dict[str, dict[str, Any]]:
@@ -139,33 +173,11 @@ def _states(out: Path) -> dict[str, dict[str, Any]]:
     for path in sorted(out.glob(f"*/{STATE}")):
         try:
             state = json.loads(path.read_text(encoding="utf-8"))
-            if {"key", "files", "outputs", "entry", "ranks"} <= set(state):
+            if {"key", "outputs", "entry", "ranks", "summary", "refused"} <= set(state):
                 states[path.parent.name] = state
         except (OSError, ValueError, TypeError):
             continue
     return states
-
-
-def _sort(
-    results: Path, digests: dict[str, str], states: dict[str, dict[str, Any]]
-) -> tuple[dict[str, list[str]], list[str], dict[str, Record]]:
-    """Files by dataset, refused ones, and the records that had to be read to tell: those not seen before."""
-    seen = {(name, digest): dataset for dataset, state in states.items() for name, digest in state["files"].items()}
-    groups: dict[str, list[str]] = defaultdict(list)
-    unknown = []
-    for name, digest in digests.items():
-        dataset = seen.get((name, digest))
-        if dataset is None:
-            unknown.append(results / name)
-        else:
-            groups[dataset].append(name)
-    good, refused = read_checked(unknown)
-    parsed = {}
-    for path, record in good:
-        name = path.relative_to(results).as_posix()
-        parsed[name] = record
-        groups[record.dataset].append(name)
-    return {dataset: sorted(names) for dataset, names in groups.items()}, refused, parsed
 
 
 def _require(results: Path, datasets: Sequence[str] | None, known: Any) -> None:
@@ -184,27 +196,25 @@ class _Job:
     key: str
 
 
-def _draw(
-    results: Path, out: Path, job: _Job, parsed: dict[str, Record], digests: dict[str, str], before: dict[str, Any] | None
-) -> dict[str, Any]:
+def _draw(results: Path, out: Path, job: _Job, before: dict[str, Any] | None) -> dict[str, Any]:
     """Draw one dataset and remember what from. Files of an earlier drawing that are no longer made are removed."""
-    folder, names = out / job.dataset, job.names
-    found = {name: parsed[name] if name in parsed else records.read(results / name) for name in names}
-    (board,) = boards(found.values())
-    links = {record.id: Path(os.path.relpath(results / name, folder)).as_posix() for name, record in found.items()}
-    looked = [hindsight.path_of(results / name) for name in found]
-    seen = {one.record: one for one in (hindsight.read(path) for path in looked if path.is_file())}
-    outputs = [path.name for path in draw_board(board, folder, links, job.published, seen)]
-    for name in set(before["outputs"] if before else ()) - set(outputs):
+    good, refused = read_checked([results / name for name in job.names])
+    found = [(path, record) for path, record in good if record.dataset == job.dataset]
+    refused += [f"{path}: names two datasets" for path, record in good if record.dataset != job.dataset]
+    folder = out / job.dataset
+    state: dict[str, Any] = {"key": job.key, "refused": refused, "outputs": [], "entry": {}, "ranks": {}, "summary": {}}
+    if found:
+        (board,) = boards(record for _, record in found)
+        links = {record.id: Path(os.path.relpath(path, folder)).as_posix() for path, record in found}
+        looked = [hindsight.path_of(path) for path, _ in found]
+        seen = {one.record: one for one in (hindsight.read(path) for path in looked if path.is_file())}
+        state["outputs"] = [path.name for path in draw_board(board, folder, links, job.published, seen)]
+        state["entry"], state["summary"] = _entry(board), summary(board)
+        state["ranks"] = {row.title: row.cells["rank/task"].mean for row in board.tables[0].rows if row.ranked}
+    for name in set(before["outputs"] if before else ()) - set(state["outputs"]):
         (folder / name).unlink(missing_ok=True)
-    state = {
-        "key": job.key,
-        "files": {name: digests[name] for name in names},
-        "outputs": outputs,
-        "entry": _entry(board),
-        "ranks": {row.title: row.cells["rank/task"].mean for row in board.tables[0].rows if row.ranked},
-    }
-    write_text(folder / STATE, site.dump(state))
+    if found or before:
+        write_text(folder / STATE, site.dump(state))
     return state
 
 

@@ -3,70 +3,73 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from mtlbench.leaderboard import format as text
 from mtlbench.leaderboard import paint
-from mtlbench.leaderboard.table import Table
+from mtlbench.leaderboard.table import Row, Table
 from mtlbench.measure.delta import DEFINITIONS
 
 QUALITY = {"delta/task": "Δ task (%) ↑", "mean_skill": "mean skill ↑"}
 
 
-def trade_off(table: Table, cost: str, stem: Path) -> list[Path]:
-    """Quality (the column that sorts) against a cost, every seed a dot, the mean with its interval, the Pareto front.
+COSTS = ("flops", "parameters")
+
+
+def trade_off(table: Table, stem: Path) -> list[Path]:
+    """Quality (the column that sorts) against FLOPs and parameters: every seed a dot, means with intervals, Pareto fronts.
 
     The band is the reference's own noise. Returns no file where fewer than two rows have both numbers.
     """
-    rows = [row for row in table.rows if cost in row.cells and math.isfinite(row.cells[table.sort].mean)]
-    rows = [row for row in rows if row.cells[cost].mean > 0]
-    column = table.column(cost)
+    look = paint.look(table)
+    rows = [row for row in table.rows if math.isfinite(row.cells[table.sort].mean)]
+    priced = {cost: [row for row in rows if cost in row.cells and row.cells[cost].mean > 0] for cost in COSTS}
+    costs = [cost for cost, found in priced.items() if len(found) > 1 and any(row.key in look for row in found)]
+    if not costs:
+        return []
+    with paint.canvas(3.0 + 4.2 * len(costs), 4.2) as figure:
+        panels = figure.subplots(1, len(costs), sharey=True, squeeze=False)[0]
+        for axes, cost in zip(panels, costs, strict=True):
+            _trade(axes, table, priced[cost], cost)
+        panels[0].set_ylabel(QUALITY[table.sort])
+        panels[0].set_title(f"{paint.clip(table.dataset)}: quality against cost", loc="left")
+        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right upper", fontsize=8)
+        return paint.save(figure, stem)
+
+
+def _trade(axes: Any, table: Table, rows: Sequence[Row], cost: str) -> None:
+    """One panel."""
+    look, column = paint.look(table), table.column(cost)
     style = text.style(column, [row.cells[cost] for row in rows])
     points = [(row.cells[cost].mean / style.scale, row.cells[table.sort].mean) for row in rows]
-    look = paint.look(table)
-    if len(rows) < 2 or not any(row.key in look for row in rows):
-        return []
-    with paint.canvas(7.6, 4.2) as figure:
-        axes = figure.subplots()
-        paint.band(axes, table)
-        front = [points[i] for i in paint.pareto(points)]
-        axes.step(*zip(*front, strict=True), where="post", color="#AAAAAA", linestyle="--", zorder=1.5, label="Pareto front")
-        others = [point for row, point in zip(rows, points, strict=True) if row.key not in look]
-        if others:
-            axes.plot(*zip(*others, strict=True), marker=".", linestyle="", color=paint.GREY, label=f"{len(others)} more")
-        shown = [(row, point) for row, point in zip(rows, points, strict=True) if row.key in look]
-        for row, (x, y) in shown:
-            colour, marker = look[row.key]
-            axes.scatter(
-                [x],
-                [y],
-                60,
-                color=colour,
-                marker=marker,
-                edgecolor="white",
-                linewidth=0.6,
-                zorder=3,
-                label=paint.clip(row.title),
-            )
-        colours = [look[row.key][0] for row, _ in shown]
-        halves = [half if math.isfinite(half := row.cells[table.sort].own) else 0.0 for row, _ in shown]
-        xs, ys = ([point[i] for _, point in shown] for i in (0, 1))
-        lows, highs = ([y + sign * half for y, half in zip(ys, halves, strict=True)] for sign in (-1, 1))
-        axes.vlines(xs, lows, highs, colors=colours, linewidth=1.2, zorder=2.5)
-        seeds = [
-            (number / style.scale, value, look[row.key][0])
-            for row, _ in shown
-            for number, value in zip(row.cells[cost].values, row.cells[table.sort].values, strict=True)
-        ]
-        costs, values, edges = zip(*seeds, strict=True)
-        axes.scatter(costs, values, 13, facecolor="white", edgecolor=edges, linewidth=1, zorder=4)
-        if max(x for x, _ in points) > 8 * min(x for x, _ in points):
-            axes.set_xscale("log")
-        axes.set_xlabel(text.header(column, style))
-        axes.set_ylabel(QUALITY[table.sort])
-        axes.set_title(f"{paint.clip(table.dataset)}: quality against {column.title}", loc="left")
-        figure.legend(loc="outside right upper", fontsize=8)
-        return paint.save(figure, stem)
+    paint.band(axes, table)
+    front = [points[i] for i in paint.pareto(points)]
+    axes.step(*zip(*front, strict=True), where="post", color="#AAAAAA", linestyle="--", zorder=1.5, label="Pareto front")
+    others = [point for row, point in zip(rows, points, strict=True) if row.key not in look]
+    if others:
+        axes.plot(*zip(*others, strict=True), marker=".", linestyle="", color=paint.GREY, label=f"{len(others)} more")
+    shown = [(row, point) for row, point in zip(rows, points, strict=True) if row.key in look]
+    for row, (x, y) in shown:
+        colour, marker = look[row.key]
+        dot = {"color": colour, "marker": marker, "edgecolor": "white", "linewidth": 0.6, "zorder": 3}
+        axes.scatter([x], [y], 60, label=paint.clip(row.title), **dot)
+    colours = [look[row.key][0] for row, _ in shown]
+    halves = [half if math.isfinite(half := row.cells[table.sort].own) else 0.0 for row, _ in shown]
+    xs, ys = ([point[i] for _, point in shown] for i in (0, 1))
+    lows, highs = ([y + sign * half for y, half in zip(ys, halves, strict=True)] for sign in (-1, 1))
+    axes.vlines(xs, lows, highs, colors=colours, linewidth=1.2, zorder=2.5)
+    seeds = [
+        (number / style.scale, value, look[row.key][0])
+        for row, _ in shown
+        for number, value in zip(row.cells[cost].values, row.cells[table.sort].values, strict=True)
+    ]
+    numbers, values, edges = zip(*seeds, strict=True)
+    axes.scatter(numbers, values, 13, facecolor="white", edgecolor=edges, linewidth=1, zorder=4)
+    if max(x for x, _ in points) > 8 * min(x for x, _ in points):
+        axes.set_xscale("log")
+    axes.set_xlabel(text.header(column, style))
 
 
 def bars(table: Table, stem: Path) -> list[Path]:

@@ -123,7 +123,7 @@ def _claimed(record: Record, seen: Hindsight, base: Metrics, tasks: Sequence[Tas
 
 def _choose(record: Record, epochs: Mapping[int, Any], value: Callable[[Any, tuple[str, ...]], float]) -> dict[str, int]:
     """Task → the epoch at which its part of the network has the highest value; the first of equals, NaN never."""
-    chosen = {}
+    chosen: dict[str, int] = {}
     for name in record.result.selected:
         part = tuple(name.split("+"))
         values = {epoch: value(one, part) for epoch, one in sorted(epochs.items())}

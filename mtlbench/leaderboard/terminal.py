@@ -1,6 +1,12 @@
-"""The compact leaderboard for a terminal: fits 100 to 120 columns."""
+"""The compact leaderboard for a terminal: fits 100 to 120 columns.
+
+A board is first summed up as plain texts, which can be kept, so that an unchanged board is printed without its records.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.markup import escape
@@ -12,38 +18,52 @@ from mtlbench.leaderboard.columns import Column
 from mtlbench.leaderboard.markdown import band_note
 from mtlbench.leaderboard.table import Board, Row, Table
 
+Summary = Mapping[str, Any]
+"""What `summary` gives: JSON."""
 
-def terminal(boards: list[Board]) -> RenderableType:
+
+def summary(board: Board) -> Summary:
+    """All that the terminal shows of a board."""
+    several = len(board.tables) > 1
+    return {
+        "dataset": board.dataset,
+        "differs": list(board.differs),
+        "tables": [_table(table, several) for table in board.tables],
+    }
+
+
+def terminal(summaries: Iterable[Summary]) -> RenderableType:
     """All tables of all boards, for `rich.print`; a sentence where there is nothing to show."""
-    if not boards:
-        return Text("No records yet: run `make bench` first.")
     parts: list[RenderableType] = []
-    for board in boards:
-        for table in board.tables:
-            parts += [_grid(table, several=len(board.tables) > 1), *_notes(table), Text("")]
-        if board.differs:
-            fields = ", ".join(list(board.differs)[:6]) + (", …" if len(board.differs) > 6 else "")
-            parts += [
-                Text(f"The tables of {board.dataset} follow protocols that differ in: {fields}.", style="dim"),
-                Text(""),
-            ]
-    return Group(*parts)
+    for board in summaries:
+        for table in board["tables"]:
+            parts += [_grid(table), *(Text(note, style="dim") for note in table["notes"]), Text("")]
+        if board["differs"]:
+            fields = ", ".join(board["differs"][:6]) + (", …" if len(board["differs"]) > 6 else "")
+            line = f"The tables of {board['dataset']} follow protocols that differ in: {fields}."
+            parts += [Text(line, style="dim"), Text("")]
+    return Group(*parts) if parts else Text("No records yet: run `make bench` first.")
 
 
-def _grid(table: Table, several: bool) -> Grid:
-    title = f"{table.dataset} · protocol {table.protocol_id}" if several else table.dataset
-    grid = Grid(title=escape(title), title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="dim")
+def _table(table: Table, several: bool) -> dict[str, Any]:
     styles = text.styles(table)
     columns = [column for column in text.overview(table) if column.key != "rank/task"]
-    grid.add_column("\n\nrank", justify="right", no_wrap=True)
-    grid.add_column("\n\nmethod", overflow="fold", min_width=min(24, max(len(row.title) for row in table.rows)))
-    for column in columns:
-        grid.add_column(escape(_heading(column, styles[column.key])), justify="right", no_wrap=True)
-    grid.add_column("\n\nseeds", justify="right")
-    for row in table.rows:
-        cells = [_cell(row, column.key, styles[column.key], table.sort) for column in columns]
-        grid.add_row(text.rank_text(table, row), _name(row), *cells, str(len(row.records)))
-    return grid
+    return {
+        "title": f"{table.dataset} · protocol {table.protocol_id}" if several else table.dataset,
+        "headings": [_heading(column, styles[column.key]) for column in columns],
+        "rows": [
+            {
+                "rank": text.rank_text(table, row),
+                "name": row.name,
+                "settings": row.settings,
+                "reference": row.reference,
+                "cells": [_cell(row, column.key, styles[column.key], table.sort) for column in columns],
+                "seeds": str(len(row.records)),
+            }
+            for row in table.rows
+        ],
+        "notes": [*table.notes, *band_note(table)],
+    }
 
 
 def _heading(column: Column, style: text.Style) -> str:
@@ -52,19 +72,28 @@ def _heading(column: Column, style: text.Style) -> str:
     return f"{column.group if column.primary else ''}\n{column.title}\n{unit}{column.arrow}"
 
 
-def _name(row: Row) -> Text:
-    name = Text(row.name, style="italic" if row.reference else "")
-    return name.append(f" {row.settings}", style="dim") if row.settings else name
-
-
-def _cell(row: Row, key: str, style: text.Style, sort: str) -> Text:
-    """Δ with its interval; the others without, to save width."""
+def _cell(row: Row, key: str, style: text.Style, sort: str) -> tuple[str, str]:
+    """Text and style. Δ has its interval; the others are without, to save width."""
     cell = row.cells.get(key)
     if cell is None:
-        return Text(text.MISSING, style="dim")
+        return text.MISSING, "dim"
     shown = style.cell(cell) if key == sort else style.number(cell.mean)
-    return Text(shown, style={"best": "bold", "tied": "underline"}.get(cell.mark, ""))
+    return shown, {"best": "bold", "tied": "underline"}.get(cell.mark, "")
 
 
-def _notes(table: Table) -> list[RenderableType]:
-    return [Text(note, style="dim") for note in [*table.notes, *band_note(table)]]
+def _grid(table: Mapping[str, Any]) -> Grid:
+    grid = Grid(
+        title=escape(table["title"]), title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="dim"
+    )
+    names = [f"{row['name']} ({row['settings']})" if row["settings"] else row["name"] for row in table["rows"]]
+    grid.add_column("\n\nrank", justify="right", no_wrap=True)
+    grid.add_column("\n\nmethod", overflow="fold", min_width=min(24, max(map(len, names))))
+    for heading in table["headings"]:
+        grid.add_column(escape(heading), justify="right", no_wrap=True)
+    grid.add_column("\n\nseeds", justify="right")
+    for row in table["rows"]:
+        name = Text(row["name"], style="italic" if row["reference"] else "")
+        if row["settings"]:
+            name.append(f" {row['settings']}", style="dim")
+        grid.add_row(row["rank"], name, *(Text(shown, style=style) for shown, style in row["cells"]), row["seeds"])
+    return grid
