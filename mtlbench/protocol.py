@@ -56,6 +56,8 @@ def card(
         "selection": SELECTION,
         "robustness": robustness_card(settings, dataset),
     }
+    if settings.micro_batches > 1:
+        found["micro_batches"] = settings.micro_batches
     # As it will be read from a record: the same values, and the same hash, on both ways.
     return dict(json.loads(canonical(found)))
 

@@ -27,6 +27,9 @@ class Settings(BaseModel):
     epochs: int = Field(40, ge=1, description="passes over the training images (see budget)")
     budget: BudgetMode = Field("equal_total", description="what the epochs pay for: equal_total, equal_final or paper")
     batch_size: int = Field(8, ge=2, description="images in a training batch")
+    micro_batches: int = Field(
+        1, ge=1, description="pieces in which a batch passes through the network, to save memory: at least 2 images each"
+    )
     backbone: str = Field("resnet18", description="resnet_tiny, resnet18, resnet34 or resnet50")
     output_stride: Literal[8, 16, 32] = Field(8, description="how much smaller than the image the last feature map is")
     first_dilation: Literal["previous", "stage"] = Field("previous", description="dilation of a dilated stage's first block")
@@ -99,5 +102,10 @@ def make_settings(where: str, *layers: Mapping[str, Any]) -> Settings:
         name = str(first["loc"][0])
         help_text = Settings.model_fields[name].description
         raise UserError(f"{where}: {name} = {first['input']!r} is refused: {first['msg']} ({help_text}).") from None
+    if settings.batch_size < 2 * settings.micro_batches:
+        raise UserError(
+            f"{where}: micro_batches = {settings.micro_batches} is refused: {settings.batch_size} images (batch_size) give "
+            "fewer than 2 a piece, too few for BatchNorm."
+        )
     settings.backbone_spec()
     return settings

@@ -90,6 +90,7 @@ class Trial:
             device=self.device,
             autocast=self.autocast,
             training_images=self.training_images,
+            micro_batches=settings.micro_batches,
         )
         self.strategy: Strategy = self.method.strategy.cls(self.network, self.run, self.method.strategy_hypers)
         self.phases = self.network.phases(self.run, self.strategy)

@@ -130,6 +130,7 @@ def test_every_choice_of_the_protocol_is_in_its_id(folder: Path) -> None:
         {"bn_images": 8},
         {"budget": "equal_final"},
         {"clip": 1.0},
+        {"micro_batches": 2},
     ]
     specs = [trials(folder, ["hard_sharing"], settings=change)[0] for change in changes]
     assert len({json.dumps(spec.protocol, sort_keys=True) for spec in specs}) == len(changes)
@@ -163,6 +164,15 @@ def test_clipping_bounds_the_step(folder: Path, tmp_path: Path) -> None:
     next(trial.epochs())
     moved = max(float((one - before[name]).detach().abs().max()) for name, one in trial.network.named_parameters())
     assert 0 < moved < 1e-7
+
+
+def test_batches_in_pieces_cost_another_forward_pass_and_train(record: Record, folder: Path, tmp_path: Path) -> None:
+    (spec,) = trials(folder, ["hard_sharing"], settings={"micro_batches": 2})
+    found = read(run_trial(spec, tmp_path / "runs", tmp_path / "results"))
+    assert found.result.cost.updates == record.result.cost.updates
+    assert 1.2 < found.result.cost.training_flops / record.result.cost.training_flops < 1.5
+    with pytest.raises(UserError, match="micro_batches = 5 is refused"):
+        trials(folder, ["hard_sharing"], settings={"micro_batches": 5})
 
 
 def test_partly_labelled_data_train(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 from torch import Tensor
 
@@ -38,3 +39,16 @@ class Batch:
     def has_labels(self, task: str) -> bool:
         """Whether any sample of the batch carries a label of the task."""
         return bool(self.labelled[task].any())
+
+    def pieces(self, count: int) -> list[Batch]:
+        """The batch cut into that many of nearly equal size, in order; fewer where a piece would have one image only."""
+        count = max(1, min(count, len(self) // 2))
+        edges = [len(self) * number // count for number in range(count + 1)]
+        return [self._cut(start, stop) for start, stop in pairwise(edges)]
+
+    def _cut(self, start: int, stop: int) -> Batch:
+        rows = self.rows
+        if rows is not None:
+            rows = {task: own[(own >= start) & (own < stop)] - start for task, own in rows.items()}
+        targets, labelled = ({key: one[start:stop] for key, one in part.items()} for part in (self.targets, self.labelled))
+        return Batch(self.image[start:stop], targets, labelled, self.index[start:stop], rows)

@@ -64,6 +64,7 @@ class Run:
         optimizer: the protocol's optimizer.
         batch_size: images in a training batch.
         images_per_epoch: training images.
+        micro_batches: pieces in which a batch passes through the network.
         device: where batches come from and networks live.
         autocast: a context for forward passes in the trial's precision.
         training_images: (count, batch size) → batches of the first `count` images of a fixed random order of train,
@@ -80,6 +81,7 @@ class Run:
     autocast: Callable[[], AbstractContextManager[object]] = nullcontext
     training_images: Callable[[int, int], Iterator[Batch]] = field(default=lambda count, size: iter(()))
     epoch: int = 0
+    micro_batches: int = 1
 
     def generator(self, *name: object) -> torch.Generator:
         """A CPU random stream of the method's own, determined by the trial's seed, the epoch and the name.

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from mtlbench.contract.accumulation import accumulated
 from mtlbench.contract.batch import Batch
 from mtlbench.contract.hyper import Configurable
 from mtlbench.contract.optim import ParamGroup
@@ -96,9 +97,16 @@ class Strategy(Configurable, nn.Module):
         return groups
 
     def losses(self, batch: Batch, tasks: Sequence[str] | None = None) -> TaskLosses:
-        """The losses of the batch's labelled tasks (among `tasks`, when given), forward in the trial's precision."""
-        with self.run.autocast():
-            return self.network.losses(batch) if tasks is None else self.network.losses(batch, tasks)
+        """The losses of the batch's labelled tasks (among `tasks`, when given), forward in the trial's precision.
+
+        Where the protocol asks for it the batch passes through the network in pieces (`accumulated`).
+        """
+
+        def forward(batch: Batch) -> TaskLosses:
+            with self.run.autocast():
+                return self.network.losses(batch) if tasks is None else self.network.losses(batch, tasks)
+
+        return forward(batch) if self.run.micro_batches == 1 else accumulated(forward, batch, self.run.micro_batches)
 
     def descend(self, loss: Tensor | Mapping[str, Tensor], optimizer: str = "weights") -> None:
         """Back-propagate a scalar, or the sum of the tasks' terms, and step. Without any term nothing moves."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -344,3 +345,36 @@ def test_strategies_without_shared_weights_train_plainly() -> None:
         strategy = make(name, net, make_run())
         assert isinstance(strategy, Strategy)
         strategy.step(batches(1)[0])
+
+
+def test_accumulates_as_if_the_batch_had_passed_whole(name: str) -> None:
+    """The same losses and the same step, whatever the strategy does with them; one piece in the network at a time."""
+    # In evaluation mode BatchNorm does not see which images pass together.
+    whole, pieces = network().eval(), network().eval()
+    run = make_run(spec=OptimizerSpec("sgd", lr=0.1, momentum=0.0))
+    run.micro_batches = 2
+    seen: list[int] = []
+    pieces.register_forward_pre_hook(lambda module, inputs: seen.append(len(inputs[0])))
+    first, second = make(name, whole, make_run(spec=run.optimizer)), make(name, pieces, run)
+    for batch in batches(2, {1: ["shape"]}, size=6):
+        losses, accumulated = first.step(batch), second.step(batch)
+        assert losses.keys() == accumulated.keys()
+        for task, loss in losses.items():
+            assert accumulated[task].detach() == pytest.approx(float(loss.detach()), rel=1e-4)
+    assert set(seen) == {3}
+    for key, weight in whole.named_parameters():
+        torch.testing.assert_close(weight, dict(pieces.named_parameters())[key], rtol=1e-3, atol=1e-5)
+
+
+def test_pieces_of_a_batch_are_the_batch() -> None:
+    (batch,) = batches(1, size=7)
+    several = replace(
+        batch, rows={"colour": torch.tensor([0, 3, 6]), "shape": torch.tensor([1, 2]), "kind": torch.arange(7)}
+    )
+    pieces = several.pieces(3)
+    assert [len(piece) for piece in pieces] == [2, 2, 3]
+    assert torch.equal(torch.cat([piece.image for piece in pieces]), batch.image)
+    assert torch.equal(torch.cat([piece.index for piece in pieces]), batch.index)
+    for task in batch.targets:
+        assert torch.equal(torch.cat([piece.target(task) for piece in pieces]), several.target(task))
+    assert len(batch.pieces(100)) == 3  # two images at least, for BatchNorm

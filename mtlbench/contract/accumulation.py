@@ -1,0 +1,32 @@
+"""Gradient accumulation, with one meaning for every strategy: a step's losses are means over pieces of its batch.
+
+The pieces go through the network one after another, and again when their gradient is asked for (activation
+checkpointing, Chen et al., arXiv:1604.06174): memory is that of one piece, at the price of another forward pass a
+backward pass. A strategy sees the losses of the whole batch, whatever it does with them: products, logarithms, a gradient
+a task, a second look. A step stays one step, clipped once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from mtlbench.contract.batch import Batch
+
+Losses = Callable[[Batch], dict[str, Tensor]]
+
+
+def accumulated(losses: Losses, batch: Batch, count: int) -> dict[str, Tensor]:
+    """Each labelled task's loss: the mean over the pieces, weighted by how many of their images carry its label.
+
+    BatchNorm sees a piece at a time, so the count is part of the protocol.
+    """
+    terms: dict[str, list[Tensor]] = {}
+    for piece in batch.pieces(count):
+        for task, loss in checkpoint(losses, piece, use_reentrant=False).items():
+            share = piece.labelled[task].sum() / batch.labelled[task].sum()
+            terms.setdefault(task, []).append(float(share) * loss)
+    return {task: torch.stack(found).sum() for task, found in terms.items()}
