@@ -70,7 +70,7 @@ class Streets(Dataset):
         "head_width": 32,
         "head_rates": (1, 2, 3),
         "head_dropout": 0.1,
-        "epochs": 6,
+        "epochs": 8,
         "batch_size": 8,
         "lr": 2e-3,
         "bn_images": 256,

@@ -23,8 +23,24 @@ TRAVEL = 5.0
 Part = tuple[float, float]
 
 
-def split_budget(run: Run, warm_up: float, policy: float, samples: int) -> tuple[int, int, list[int]]:
-    """Epochs of warm-up, of policy learning, and of each sample's retraining.
+@dataclass(frozen=True)
+class Division:
+    """How a budget is divided, in epochs.
+
+    Attributes:
+        warm_up, policy: of the two phases of the search.
+        lead: share of policy learning's first epoch that still is warm-up, where warm-up has no whole epoch.
+        retraining: of each sample's retraining.
+    """
+
+    warm_up: int
+    lead: float
+    policy: int
+    retraining: list[int]
+
+
+def split_budget(run: Run, warm_up: float, policy: float, samples: int) -> Division:
+    """Divide the run's budget.
 
     Args:
         warm_up, policy: their shares under "equal_total"; retraining has the rest. Under "equal_final" retraining has all
@@ -37,15 +53,19 @@ def split_budget(run: Run, warm_up: float, policy: float, samples: int) -> tuple
     if rest <= 0:
         raise UserError(f"adashare: warm_up + policy = {warm_up + policy:g} leaves no budget to retrain with: lower one.")
     if run.budget.mode == "equal_total":
-        if epochs < samples + 2:
-            raise UserError(f"adashare: {samples} samples need {samples + 2} epochs or more, and there are {epochs}.")
+        if epochs < samples + 1:
+            raise UserError(f"adashare: {samples} samples need {samples + 1} epochs or more, and there are {epochs}.")
+        lead = warm_up * epochs
+        if lead < 1:
+            search, *retraining = run.budget.split(warm_up + policy, *[rest / samples] * samples)
+            return Division(0, lead, search, retraining)
         first, second, *retraining = run.budget.split(warm_up, policy, *[rest / samples] * samples)
-        return first, second, retraining
+        return Division(first, 0.0, second, retraining)
     shares = (warm_up / rest, policy / rest)
     if run.budget.mode == "paper":
         shares = (PUBLISHED_WARM_UP, 1 - PUBLISHED_WARM_UP)
     first, second = (max(1, round(share * epochs)) if share else 0 for share in shares)
-    return first, second, [epochs] * samples
+    return Division(first, 0.0, second, [epochs] * samples)
 
 
 def rounds_of_epoch(images: int, batch_size: int, policy_images: float, wanted: float) -> list[tuple[Part, Part]]:

@@ -134,7 +134,7 @@ def depths(logits: Tensor) -> Tensor:
 class AdaShare(Architecture):
     """Learn for every task which residual blocks it executes, then train that network from scratch."""
 
-    minimum_epochs: ClassVar[int] = 5
+    minimum_epochs: ClassVar[int] = 2
 
     regularizer: Literal["code", "paper"] = Hyper(
         "code", search=Choice(("code", "paper")), help="form of both regularisers: the official code's or the paper's"
@@ -280,12 +280,13 @@ class AdaShare(Architecture):
             raise UserError(f"adashare: loss_weights names {unknown[0]!r}, but the tasks are {', '.join(self.tasks)}.")
         self.mixed = run.budget.mode == "paper"
         count = (PUBLISHED_SAMPLES if self.mixed else 1) if self.samples == "auto" else self.samples
-        warm_up, policy, retraining = split_budget(run, self.warm_up, self.policy, count)
+        division = split_budget(run, self.warm_up, self.policy, count)
         # The weights of the search are thrown away, so its learning rate need not fall; retraining gets the whole schedule.
+        warm_up = Phase("warm-up", division.warm_up, strategy, selectable=False, schedule=(0.0, 0.0))
         return [
-            Phase("warm-up", warm_up, strategy, selectable=False, schedule=(0.0, 0.0)),
-            PolicyLearning(self, policy, strategy, count),
-            *(Retraining(self, epochs, strategy, number, count) for number, epochs in enumerate(retraining)),
+            *([warm_up] if division.warm_up else []),
+            PolicyLearning(self, division.policy, strategy, count, division.lead),
+            *(Retraining(self, epochs, strategy, number, count) for number, epochs in enumerate(division.retraining)),
         ]
 
 
@@ -293,12 +294,13 @@ class PolicyLearning(Phase):
     """Weight steps and policy steps in turn, under relaxed decisions; at the end the final policies are drawn.
 
     A round is a run over a piece of the weights' part of train and one over a piece of the policy's part. Every step draws
-    one decision a task and block, for the whole batch; noise is on in weight steps too.
+    one decision a task and block, for the whole batch; noise is on in weight steps too. In a budget so small that warm-up
+    has no epoch of its own it takes the place of the first rounds.
     """
 
-    def __init__(self, network: AdaShare, epochs: int, strategy: Strategy, samples: int) -> None:
+    def __init__(self, network: AdaShare, epochs: int, strategy: Strategy, samples: int, lead: float = 0.0) -> None:
         super().__init__("policy learning", epochs, strategy, selectable=False, schedule=(0.0, 0.0))
-        self.network, self.samples, self.run = network, samples, strategy.run
+        self.network, self.samples, self.lead, self.run = network, samples, lead, strategy.run
         self.protocol = self.run.optimizer
         self.published = self.run.budget.mode == "paper"
         self.schedule_of_round: ByRound | ByProgress = ByProgress(
@@ -327,13 +329,22 @@ class PolicyLearning(Phase):
         self.noise = {task: run.generator("gumbel", task) for task in network.tasks}
         wanted = 1 if self.published else network.rounds / self.epochs
         rounds = rounds_of_epoch(run.images_per_epoch, run.batch_size, network.policy_images, wanted)
-        for number, (weights, policy) in enumerate(rounds):
-            done, of = epoch * len(rounds) + number, self.epochs * len(rounds)
-            self.last = tau, n = self.schedule_of_round(done, of)
+        skipped = min(round(self.lead * len(rounds)), len(rounds) - 1)
+        of = self.epochs * len(rounds) - skipped
+        first = skipped if epoch == 0 else 0
+        if first:
+            found.append(Pass(self.warm_up_step, (0.0, first / len(rounds)), "warm-up", self.strategy.updates_per_step()))
+        for number, (weights, policy) in enumerate(rounds[first:], start=first):
+            self.last = tau, n = self.schedule_of_round(epoch * len(rounds) + number - skipped, of)
             updates = self.strategy.updates_per_step()
             found.append(Pass(partial(self.weight_step, tau, n), weights, f"weights, {n} gated", updates))
             found.append(Pass(partial(self.policy_step, tau, n), policy, f"policy, {n} gated"))
         return found
+
+    def warm_up_step(self, batch: Batch) -> TaskLosses:
+        """The strategy's step on the whole network, shared by all."""
+        self.network.set_gates({}, 0)
+        return self.strategy.step(batch)
 
     def relax(self, tau: float, n: int) -> None:
         """Draw the relaxed decisions of the last n blocks."""

@@ -139,11 +139,27 @@ def test_budgets(mode: str, epochs: int, hypers: dict[str, Any], expected: list[
 
 def test_budgets_that_cannot_be_split() -> None:
     with pytest.raises(UserError, match="7 epochs or more"):
-        started(network(samples=5), 6)
+        started(network(samples=6), 6)
     with pytest.raises(UserError, match="'depht', but the tasks are"):
         started(network(loss_weights={"depht": 2.0}))
     with pytest.raises(UserError, match="no budget"):
         started(network(warm_up=0.5, policy=0.5), 10)
+
+
+@pytest.mark.parametrize(("epochs", "expected"), [(2, [1, 1]), (5, [3, 2]), (6, [3, 3]), (8, [4, 4])])
+def test_a_small_budget_warms_up_within_its_first_epoch(epochs: int, expected: list[int]) -> None:
+    """Warm-up takes a tenth of the budget in images, and the rounds run over the whole curriculum all the same."""
+    phases: list[Any] = started(network(rounds=40), epochs, images=4000)[2]
+    assert [phase.epochs for phase in phases] == expected
+    passes = [phases[0].passes(epoch) for epoch in range(phases[0].epochs)]
+    for found in passes:
+        assert sum(one.part[1] - one.part[0] for one in found) == pytest.approx(1, abs=0.02)
+    first = passes[0][0]
+    assert first.kind == "warm-up"
+    assert first.part == pytest.approx((0, 0.1 * epochs), abs=0.03)
+    kinds = [one.kind for found in passes for one in found][1:]
+    assert "warm-up" not in kinds
+    assert kinds[0] == "weights, 1 gated" and kinds[-1] == f"policy, {BLOCKS} gated"
 
 
 @pytest.mark.parametrize("epochs", [10, 100])
