@@ -169,15 +169,9 @@ def _dataset(content: bytes) -> str:
 
 def _states(out: Path) -> dict[str, dict[str, Any]]:
     """What earlier calls drew, by dataset; an unreadable state is as none."""
-    states = {}
-    for path in sorted(out.glob(f"*/{STATE}")):
-        try:
-            state = json.loads(path.read_text(encoding="utf-8"))
-            if {"key", "outputs", "entry", "ranks", "summary", "refused"} <= set(state):
-                states[path.parent.name] = state
-        except (OSError, ValueError, TypeError):
-            continue
-    return states
+    fields = {"key", "outputs", "entry", "ranks", "summary", "refused"}
+    found = {path.parent.name: _remembered(path) for path in sorted(out.glob(f"*/{STATE}"))}
+    return {name: state for name, state in found.items() if fields <= set(state)}
 
 
 def _require(results: Path, datasets: Sequence[str] | None, known: Any) -> None:
@@ -234,16 +228,32 @@ def _entry(board: Board) -> dict[str, Any]:
 
 
 def _index(out: Path, states: dict[str, dict[str, Any]], refused: list[str]) -> list[Path]:
-    """The first page and what all pages share."""
-    diagram = critical.diagram({dataset: state["ranks"] for dataset, state in states.items()}, out / "critical_differences")
-    shared = {f"assets/{name}": content for name, content in site.assets().items()}
+    """The first page and what all pages share; the diagram over datasets is drawn when ranks changed."""
+    ranks = {dataset: state["ranks"] for dataset, state in states.items()}
+    key = hashlib.sha256(json.dumps([ranks, _code()], sort_keys=True).encode()).hexdigest()
+    before = _remembered(out / STATE)
+    names = before.get("outputs", [])
+    if before.get("key") != key or not all((out / name).exists() for name in names):
+        for name, content in site.assets().items():
+            write_text(out / "assets" / name, content)
+        diagram = critical.diagram(ranks, out / "critical_differences")
+        names = [*(f"assets/{name}" for name in site.ASSETS), *(path.name for path in diagram)]
+        write_text(out / STATE, site.dump({"key": key, "outputs": names}))
+    diagram = [out / name for name in names if not name.startswith("assets/")]
     entries = [state["entry"] for state in states.values()]
-    shared["index.html"] = site.index(entries, refused, "critical_differences" if diagram else "")
-    for name, content in shared.items():
-        path = out / name
-        if not path.exists() or path.read_text(encoding="utf-8") != content:
-            write_text(path, content)
-    return [out / "index.html", *diagram]
+    page, path = site.index(entries, refused, "critical_differences" if diagram else ""), out / "index.html"
+    if not path.exists() or path.read_text(encoding="utf-8") != page:
+        write_text(path, page)
+    return [path, *diagram]
+
+
+def _remembered(path: Path) -> dict[str, Any]:
+    """A state that an earlier call left; empty where there is none that can be read."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _published(folder: Path) -> list[reported.Reported]:

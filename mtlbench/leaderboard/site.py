@@ -7,6 +7,7 @@ text is escaped by the template engine.
 from __future__ import annotations
 
 import base64
+import importlib.util
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -38,14 +39,16 @@ def _environment() -> Any:
 
 def assets() -> dict[str, str]:
     """Name → content of the files that all pages share."""
-    from itables import utils
-
+    spec = importlib.util.find_spec("itables")
+    assert spec is not None and spec.submodule_search_locations
+    # Its files alone are wanted; importing it would load pandas.
+    folder = Path(spec.submodule_search_locations[0]) / "html"
     # A module cannot be imported from a file next to a page on disk, so it travels as text inside a plain script.
-    script = base64.b64encode(utils.read_package_file("html/dt_bundle.js").encode()).decode("ascii")
+    script = base64.b64encode((folder / "dt_bundle.js").read_bytes()).decode("ascii")
     return {
         "site.css": (TEMPLATES / "site.css").read_text(encoding="utf-8"),
         "site.js": (TEMPLATES / "site.js").read_text(encoding="utf-8"),
-        "datatables.css": utils.read_package_file("html/dt_bundle.css"),
+        "datatables.css": (folder / "dt_bundle.css").read_text(encoding="utf-8"),
         "datatables.js": f'"use strict";\nwindow.datatablesSource = "{script}";\n',
     }
 

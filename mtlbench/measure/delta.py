@@ -83,8 +83,11 @@ def gain(metrics: Metrics, base: Metrics, tasks: Sequence[TaskCard]) -> dict[tup
 
 def delta(metrics: Metrics, base: Metrics, tasks: Sequence[TaskCard], definition: str = "task") -> float:
     """Δ of one row in percent; NaN when no metric has a reference."""
+    return _weighted(metrics, base, tasks, weights(definition, base, tasks))
+
+
+def _weighted(metrics: Metrics, base: Metrics, tasks: Sequence[TaskCard], shares: Mapping[tuple[str, str], float]) -> float:
     gains = gain(metrics, base, tasks)
-    shares = weights(definition, base, tasks)
     return math.fsum(share * gains[pair] for pair, share in shares.items()) if shares else math.nan
 
 
@@ -113,7 +116,8 @@ def estimate(
     plus that of the reference's mean, linearised: ∂gain/∂b = ∓100 · x̄/b². Degrees of freedom by Welch and Satterthwaite.
     """
     base = baseline(references, tasks)
-    values = tuple(delta(row, base, tasks, definition) for row in rows)
+    shares = weights(definition, base, tasks)
+    values = tuple(_weighted(row, base, tasks, shares) for row in rows)
     own = t_interval(values, level)
     if own.n < 2 or len(references) < 2 or not math.isfinite(own.mean):
         return Estimate(values, own, math.nan)
@@ -129,7 +133,8 @@ def estimate(
 def reference_band(references: Sequence[Metrics], tasks: Sequence[TaskCard], definition: str, level: float = LEVEL) -> float:
     """Half-width of the reference's own noise around Δ = 0, in percent: one band, common to all rows. NaN for one seed."""
     base = baseline(references, tasks)
-    return t_interval([delta(row, base, tasks, definition) for row in references], level).half
+    shares = weights(definition, base, tasks)
+    return t_interval([_weighted(row, base, tasks, shares) for row in references], level).half
 
 
 def reference_effects(
@@ -137,6 +142,7 @@ def reference_effects(
 ) -> list[float]:
     """What each seed of the reference does to the Δ of `row` (means over its seeds), to first order, in percent."""
     base = baseline(references, tasks)
+    means = {pair: value(base, *pair) for pair in weights("metric", base, tasks)}
     up = {(task.name, metric.name): metric.higher_is_better for task in tasks for metric in task.metrics}
     slopes = {
         pair: -100
@@ -148,7 +154,7 @@ def reference_effects(
         for pair, share in weights(definition, base, tasks).items()
     }
     return [
-        math.fsum(slope * (value(reference, *pair) - value(base, *pair)) for pair, slope in slopes.items())
+        math.fsum(slope * (value(reference, *pair) - means[pair]) for pair, slope in slopes.items())
         for reference in references
     ]
 

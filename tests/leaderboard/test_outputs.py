@@ -124,7 +124,7 @@ def test_same_records_same_bytes_pictures_included(tmp_path):
     drawn = files_of(tmp_path / "a" / "out")
     assert drawn == files_of(tmp_path / "b" / "out")
     suffixes = [path.suffix for path in first if path.parent.name == "streets"]
-    assert suffixes.count(".png") == suffixes.count(".svg") == 6
+    assert suffixes.count(".png") == suffixes.count(".svg") == 5
 
 
 def test_only_what_changed_is_drawn_again(tmp_path, without_pictures):
