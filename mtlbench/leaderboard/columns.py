@@ -83,6 +83,12 @@ CORRUPTED_DELTA = Column(
 )  # fmt: skip
 
 
+STRUCTURE = Column(
+    "structure_agreement", "agreement of plans", "other", "other", 0,
+    help="of the seeds' sharing plans, corrected for chance: 1 for equal ones, 0 for what chance gives",
+)  # fmt: skip
+
+
 def metric_columns(tasks: Sequence[TaskCard]) -> list[Column]:
     """Every task's metrics, then its skill."""
     columns = []
@@ -118,7 +124,13 @@ def columns_of(records: Iterable[Record], tasks: Sequence[TaskCard]) -> list[Col
         names = sorted((key.removeprefix(prefix) for key in keys if key.startswith(prefix)), key=_natural)
         optional += [Column(prefix + name, title.format(name), section, section, better, unit) for name in names]
     latency = [column for column in optional if column.section == "cost"]
-    return [*known, *latency, *_robustness_columns(keys), *(column for column in optional if column.section != "cost")]
+    return [
+        *known,
+        *latency,
+        *_robustness_columns(keys),
+        *(column for column in optional if column.section != "cost"),
+        STRUCTURE,
+    ]
 
 
 def _robustness_columns(keys: Iterable[str]) -> list[Column]:

@@ -272,7 +272,10 @@ def _code() -> str:
     """The hash of the code that draws, and the versions of what it draws with."""
     package = Path(__file__).parent
     sources = [path for path in sorted(package.rglob("*")) if path.suffix in (".py", ".html", ".css", ".js")]
-    sources += [package.parent / name for name in ("measure/delta.py", "measure/statistics.py", "record.py", "hindsight.py")]
+    sources += [
+        package.parent / name
+        for name in ("measure/agreement.py", "measure/delta.py", "measure/statistics.py", "record.py", "hindsight.py")
+    ]
     digest = hashlib.sha256()
     for path in sources:
         digest.update(path.read_bytes())

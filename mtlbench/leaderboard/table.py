@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mtlbench.leaderboard import protocols
-from mtlbench.leaderboard.columns import Column, columns_of, values_of
+from mtlbench.leaderboard.columns import STRUCTURE, Column, columns_of, values_of
 from mtlbench.measure import delta as deltas
+from mtlbench.measure.agreement import agreement
 from mtlbench.measure.robustness_delta import corrupted_delta, same_cells
 from mtlbench.measure.statistics import t_interval, tied_with_best
 from mtlbench.record import Record, TaskCard, canonical
@@ -143,6 +144,9 @@ def table(records: Sequence[Record]) -> Table:
     rows, notes = _rows(records)
     for row in rows:
         row.cells = _cells(row, columns)
+        alike = agreement([record.result.plan["table"] for record in row.records if record.result.plan])
+        if alike is not None:
+            row.cells[STRUCTURE.key] = Cell(alike)
     reference = _reference(rows)
     band: dict[str, float] = {}
     undefined: list[tuple[str, str]] = []

@@ -5,8 +5,6 @@ Drawn from the artefact "merge_tree" of a record, whatever method left it there.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,24 +52,6 @@ def draw_merge_tree(artefact: dict[str, Any], path: Path) -> None:
         if parts:
             _cost(parts.pop(0), artefact["frames"], tested)
         paint.save(figure, path.with_suffix(""))
-
-
-def agreement(tables: Sequence[Table]) -> float | None:
-    """How alike the structures of several seeds are: 1 for equal ones, about 0 for what chance gives.
-
-    For every unit and pair of tasks two structures agree if both share the unit or neither does. The mean over pairs of
-    structures is corrected for chance, as Cohen's κ is; None for fewer than two structures or where nothing can differ.
-    """
-    flat = [[row[i] == row[j] for row in table for i, j in combinations(range(len(row)), 2)] for table in tables]
-    if len(flat) < 2 or not flat[0]:
-        return None
-    observed, expected = [], []
-    for one, other in combinations(flat, 2):
-        p, q = sum(one) / len(one), sum(other) / len(other)
-        observed.append(sum(a == b for a, b in zip(one, other, strict=True)) / len(one))
-        expected.append(p * q + (1 - p) * (1 - q))
-    chance = sum(expected) / len(expected)
-    return None if chance == 1 else (sum(observed) / len(observed) - chance) / (1 - chance)
 
 
 def thinned(items: list[Any], most: int) -> list[Any]:

@@ -124,3 +124,11 @@ def test_optional_columns_appear_where_records_fill_them():
     keys = {column.key for column in table.columns}
     assert {"robustness/mean_skill", "extra/sparsity", "latency_ms/1"} <= keys
     assert "robustness/worst" not in keys
+
+
+def test_agreement_of_plans_is_shown_where_plans_can_differ() -> None:
+    (board,) = boards(fabricate.sweep(["single_task", "hard_sharing", "adashare"], seeds=3))
+    shown = {row.name: row.cells.get("structure_agreement") for row in board.tables[0].rows}
+    assert shown["single_task"] is None
+    assert shown["hard_sharing"] is not None and shown["hard_sharing"].mean == pytest.approx(1)
+    assert shown["adashare"] is not None and shown["adashare"].mean == pytest.approx(1)

@@ -1,10 +1,8 @@
-"""The picture of a merge tree, and how far trees of several seeds agree."""
+"""The picture of a merge tree."""
 
 from pathlib import Path
 
-import pytest
-
-from mtlbench.leaderboard.tree_picture import agreement, draw_merge_tree, thinned
+from mtlbench.leaderboard.tree_picture import draw_merge_tree, thinned
 
 TASKS = ["segmentation", "depth", "normals"]
 START = {"epoch": 0, "table": [[0, 1, 2]] * 3, "parameters": 3_000_000, "flops": 3e9}
@@ -36,14 +34,6 @@ def test_it_is_drawn_the_same_every_time(tmp_path: Path) -> None:
 def test_a_tree_that_was_not_learned_is_drawn_alone(tmp_path: Path) -> None:
     draw_merge_tree({"tasks": TASKS, "units": ["stem", "stage1", "stage2"], "frames": [MERGED]}, tmp_path / "tree.png")
     assert (tmp_path / "tree.svg").exists()
-
-
-def test_agreement_of_structures() -> None:
-    tree, separate, shared = MERGED["table"], START["table"], [[0, 0, 0]] * 3
-    assert agreement([tree, tree, tree]) == pytest.approx(1)
-    assert agreement([tree]) is None and agreement([shared, shared]) is None
-    assert agreement([shared, separate]) == pytest.approx(0)
-    assert 0 < agreement([tree, [[0, 0, 0], [0, 0, 0], [0, 1, 1]]]) < 1
 
 
 def test_thinning_keeps_both_ends() -> None:
