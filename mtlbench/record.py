@@ -106,7 +106,7 @@ class Cost(_Strict):
         parameters: total; `shared` (owned by two tasks or more); `trunk`; `heads`; and `task:NAME` (owned by it alone).
         flops: of one image: `all` tasks together; `trunk`; `heads`; and `task:NAME` for a task alone.
         images: training images seen per task, all phases; `updates`: optimizer steps.
-        training_flops: of all training steps, forward and backward.
+        training_flops: of all training steps, forward and backward, and of what phases compute before and after them.
         phases: what each phase took of them.
     """
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,7 +119,7 @@ class Trial:
                 if phase.skip():
                     continue
                 self._seed("begin", number)
-                phase.begin()
+                self._counting(phase, phase.begin)
                 phase.prepare()
                 self._watch(phase)
             for epoch in range(first, phase.epochs):
@@ -128,7 +128,7 @@ class Trial:
                 self.seconds += time.perf_counter() - started
                 last = epoch + 1 == phase.epochs
                 if last:
-                    phase.finish()
+                    self._counting(phase, phase.finish)
                 self._save(number + 1 if last else number, 0 if last else epoch + 1, begun=not last)
                 point = self.curve[-1]
                 skill = None if point.val is None else point.val.mean_skill
@@ -140,7 +140,7 @@ class Trial:
         self.network.train()
         sums: dict[str, Tensor] = {}
         counts: dict[str, int] = {}
-        spent = self.by_phase.setdefault(phase.name, {"images": 0, "updates": 0, "training_flops": 0})
+        spent = self._spent(phase)
         passes = [(one, self._part(one.part)) for one in phase.passes(epoch)]
         steps = sum(self.loader.batches(len(images)) for _, images in passes)
         step = 0
@@ -185,6 +185,15 @@ class Trial:
         )
         if phase.selectable and val is not None:
             self.selection.offer(self.network, val, number)
+
+    def _spent(self, phase: Phase) -> dict[str, int]:
+        return self.by_phase.setdefault(phase.name, {"images": 0, "updates": 0, "training_flops": 0})
+
+    def _counting(self, phase: Phase, act: Callable[[], None]) -> None:
+        """What a phase does before and after its epochs (measuring similarities, say) counts as training's FLOPs, too."""
+        flops = count_flops(act)
+        self._spent(phase)["training_flops"] += flops
+        self.training_flops += flops
 
     def _step(self, step: Any, batch: Batch, kind: str) -> dict[str, Tensor]:
         if kind in self.flops_of:

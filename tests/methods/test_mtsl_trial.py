@@ -68,3 +68,17 @@ def test_killed_and_resumed(
     history = expected["structure"]["history"]
     assert any(entry["merged"] for entry in history)
     assert [point["selectable"] for point in expected["curve"]] == [name == "final" for name in names]
+
+
+def test_measuring_similarity_is_part_of_what_training_costs(
+    cached: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a threshold that merges nothing a structural phase learns tasks as the first does, and measures besides."""
+    monkeypatch.undo()
+    trial = Trial(spec(cached, {"threshold": 1.05, "alignment": 0.0}), tmp_path)
+    list(trial.epochs())
+    by_phase = trial.by_phase
+    assert by_phase["structure 1"]["images"] == by_phase["final"]["images"] / trial.phases[-1].epochs
+    each = by_phase["final"]["training_flops"] / trial.phases[-1].epochs
+    assert each < by_phase["structure 1"]["training_flops"] < 2 * each
+    assert trial.training_flops == sum(one["training_flops"] for one in by_phase.values())
