@@ -70,7 +70,7 @@ def page(
     """
     html = _environment().get_template("dataset.html").render(
         board=board,
-        tables=[_view(table, links) for table in board.tables],
+        tables=[_view(table, links, [stem for stem, _ in figures.get(table.protocol_id, ())]) for table in board.tables],
         figures=figures,
         published=_published(published),
         differs=board.differs,
@@ -90,7 +90,7 @@ def index(entries: Sequence[Mapping[str, Any]], refused: Sequence[str], diagram:
     return str(_environment().get_template("index.html").render(entries=entries, refused=refused, diagram=diagram))
 
 
-def _view(table: Table, links: Mapping[str, str]) -> dict[str, Any]:
+def _view(table: Table, links: Mapping[str, str], stems: Sequence[str]) -> dict[str, Any]:
     """What the template needs to know of one table: text for people, numbers for sorting."""
     styles = text.styles(table)
     columns = [column for column in text.filled(table, table.columns) if column.key != "rank/task"]
@@ -98,7 +98,10 @@ def _view(table: Table, links: Mapping[str, str]) -> dict[str, Any]:
     return {
         "id": table.protocol_id,
         "columns": [_heading(column, styles[column.key], column.key in shown) for column in columns],
-        "rows": [_row(table, row, columns, styles, links) for row in table.rows],
+        "rows": [
+            {**_row(table, row, columns, styles, links), "pictures": _pictures(table, number, stems)}
+            for number, row in enumerate(table.rows)
+        ],
         "notes": [*table.notes, *band_note(table)],
         "card": sorted(protocols.flatten(table.protocol).items()),
         "provenance": _provenance(table),
@@ -124,6 +127,27 @@ def _row(
         "records": [{"seed": record.seed, "id": record.id, "href": links.get(record.id, "")} for record in row.records],
         "selection": row.selection,
     }
+
+
+PICTURES = (
+    ("plan", "plans"),
+    ("curves", "training"),
+    ("robustness", "robustness"),
+    ("policy", "policy"),
+    ("merge tree", "merge_tree"),
+    ("gradients", "diagnostics"),
+)
+"""What a row's links are called, and how the names of the pictures begin that they lead to."""
+
+
+def _pictures(table: Table, number: int, stems: Sequence[str]) -> list[tuple[str, str]]:
+    """Names and anchors of the pictures in which the row of that number is to be seen: common ones, and its own."""
+    common, own = f"-{table.protocol_id}", f"-{number}-{table.protocol_id}"
+    found = []
+    for name, kind in PICTURES:
+        of_kind = [stem for stem in stems if stem == kind + common or (stem.startswith(f"{kind}-") and stem.endswith(own))]
+        found += [(name, stem) for stem in of_kind]
+    return found
 
 
 def _cell(row: Row, column: Column, style: text.Style) -> dict[str, str]:

@@ -37,7 +37,7 @@ def page(browser, tmp_path_factory):
     folder = tmp_path_factory.mktemp("site")
     fabricate.save([*fabricate.sweep(), *fabricate.sweep(["mtan"], label=NASTY)], folder / "results")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(board, "PICTURES", ())
+        patch.setattr(board, "PICTURES", [one for one in board.PICTURES if one[0] == "training"])
         draw(folder / "results", folder / "out")
     browser.get((folder / "out" / "index.html").as_uri())
     browser.find_element("link text", "streets").click()
@@ -47,7 +47,7 @@ def page(browser, tmp_path_factory):
 
 def names(page):
     return [
-        cell.text.split(" (")[0]
+        cell.text.split(" (")[0].split("\n")[0]
         for cell in page.find_elements("css selector", "table.board tbody td.name")
         if cell.is_displayed()
     ]
@@ -80,6 +80,14 @@ def test_nothing_is_wider_than_a_phone(page):
     width = page.execute_script("return [document.documentElement.scrollWidth, window.innerWidth]")
     page.set_window_size(1400, 1000)
     assert width[0] <= width[1]
+
+
+def test_a_row_leads_to_its_pictures(page):
+    link = page.find_element("css selector", "td.name .pictures a")
+    link.click()
+    anchor = page.current_url.partition("#")[2]
+    assert anchor.startswith("training-")
+    assert page.find_element("id", anchor).find_element("tag name", "img").get_attribute("alt")
 
 
 def test_opens_a_record_of_a_row(page):
