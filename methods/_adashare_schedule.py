@@ -55,8 +55,8 @@ def split_budget(run: Run, warm_up: float, policy: float, samples: int) -> Divis
     if run.budget.mode == "equal_total":
         if epochs < samples + 1:
             raise UserError(f"adashare: {samples} samples need {samples + 1} epochs or more, and there are {epochs}.")
-        lead = warm_up * epochs
-        if lead < 1:
+        lead = min(warm_up * epochs, 0.9)
+        if warm_up * epochs < 1 or epochs < samples + 2:
             search, *retraining = run.budget.split(warm_up + policy, *[rest / samples] * samples)
             return Division(0, lead, search, retraining)
         first, second, *retraining = run.budget.split(warm_up, policy, *[rest / samples] * samples)
@@ -109,9 +109,10 @@ class ByProgress:
     curriculum: float
 
     def __call__(self, done: int, of: int) -> tuple[float, int]:
-        """(τ, n) of the round after `done` of `of` rounds."""
+        """(τ, n) of the round after `done` of `of` rounds. The last one gates all blocks, however few rounds there are."""
         temperature = self.start * (self.end / self.start) ** (done / max(1, of - 1))
         through = done / of / self.curriculum if self.curriculum > 0 else 1.0
+        through = 1.0 if done == of - 1 else through
         # The small number: a product that should be whole must not be rounded down.
         return temperature, min(self.blocks, 1 + int((self.blocks - 1) * through + 1e-9))
 

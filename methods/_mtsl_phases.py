@@ -127,6 +127,7 @@ class Structure(Learning):
         super().passes(epoch)
         self.amalgamated = []
         share = min(max(self.spent - epoch, 0.0), 1.0) if self.network.pending else 0.0
+        share = without_single(share, self.run.images_per_epoch, self.run.batch_size)
         self.deployable = share < 1  # amalgamation alone changes nothing that could be validated
         found = [Pass(self.amalgamate, (0.0, share), "amalgamation")] if share > 0 else []
         if share < 1:
@@ -184,6 +185,17 @@ class Structure(Learning):
             self.merge()
         self.network.compare(self.run, self.number)
         super().finish()
+
+
+def without_single(share: float, images: int, batch_size: int) -> float:
+    """The share of the images, a little more of them where either side would end in a batch of one.
+
+    BatchNorm has nothing to normalise a single image by.
+    """
+    first = round(share * images)
+    while 0 < first < images and 1 in (first % batch_size, (images - first) % batch_size):
+        first += 1
+    return share if first == round(share * images) else first / images
 
 
 def amalgamation_optimizer(parameters: Sequence[nn.Parameter], rate: float) -> Optimizer:

@@ -52,7 +52,8 @@ def frame(network: Architecture, epoch: int) -> dict[str, Any]:
     network.eval()
     flops = count_flops(lambda: network(image))
     network.train(training)
-    parameters = sum(one.numel() for one in network.parameters())
+    # Of the network as deployed: units that are still to replace others are no part of it.
+    parameters = sum(one.numel() for name, one in network.named_parameters() if not name.startswith("fusions."))
     return {"epoch": epoch, "table": [list(row) for row in plan.table], "parameters": parameters, "flops": flops}
 
 

@@ -12,7 +12,7 @@ Group = tuple[int, ...]
 """Positions in a similarity matrix, ascending."""
 
 DEGENERATE = 1e-6
-"""A centred Gram matrix below this share of the uncentred one is rounding, not signal."""
+"""What is left after centring below this share of what was there is rounding, not signal."""
 
 
 def centred_gram(features: Tensor) -> Tensor:
@@ -22,18 +22,25 @@ def centred_gram(features: Tensor) -> Tensor:
     2012, eq. 5; Székely and Rizzo, Ann. Statist. 2014). It means something for N ≥ 4.
     """
     n = features.shape[-2]
-    gram = features @ features.mT
+    # U-centring does the same to the Gram matrix, but only after the digits are lost that a large common part takes.
+    centred = features - features.mean(-2, keepdim=True)
+    varies = _size(centred) > DEGENERATE * _size(features)
+    gram = centred @ centred.mT
     if n < 4:
         return gram * 0
-    scale = gram.norm(dim=(-2, -1), keepdim=True)
+    scale = _size(gram)
     diagonal = torch.eye(n, dtype=torch.bool, device=gram.device)
     gram = gram.masked_fill(diagonal, 0.0)
     means = gram.sum(-1, keepdim=True) / (n - 2)
     means = means - means.sum(-2, keepdim=True) / (2 * (n - 1))
     gram = (gram - means - means.mT).masked_fill(diagonal, 0.0)
     norm = gram.norm(dim=(-2, -1), keepdim=True)
-    real = norm > DEGENERATE * scale
+    real = varies & (norm > DEGENERATE * scale)
     return torch.where(real, gram, 0.0) / torch.where(real, norm, 1.0)
+
+
+def _size(matrix: Tensor) -> Tensor:
+    return matrix.detach().norm(dim=(-2, -1), keepdim=True)
 
 
 def cka(features: Sequence[Tensor]) -> Tensor:

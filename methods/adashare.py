@@ -326,6 +326,7 @@ class PolicyLearning(Phase):
 
     def passes(self, epoch: int) -> list[Pass]:
         network, run, found = self.network, self.run, []
+        network.set_gates({}, 0)  # what was validated last must not be seen
         self.noise = {task: run.generator("gumbel", task) for task in network.tasks}
         wanted = 1 if self.published else network.rounds / self.epochs
         rounds = rounds_of_epoch(run.images_per_epoch, run.batch_size, network.policy_images, wanted)
@@ -402,6 +403,7 @@ class Retraining(Phase):
 
     def begin(self) -> None:
         self.network.take(self.sample)
+        self.strategy.reset()  # what it learned in the search belongs to other weights
 
 
 def policy_optimizer(logits: Any, lr: float) -> Optimizer:

@@ -74,7 +74,15 @@ class Alternating(Strategy):
         return [tuple(t for t, g in zip(self.tasks, group, strict=True) if g == k) for k in range(max(group) + 1)]
 
     def artefacts(self) -> dict[str, Any]:
-        return {"task_groups": [list(group) for group in self.groups_of_tasks()]}
+        """Every drawing that was trained with, and the epoch it holds from."""
+        every, epochs = self.regroup, max(1, int(self.epochs))
+        firsts = [0] if every == "never" else range(0, epochs, every)
+        found = []
+        for number, first in enumerate(firsts):
+            group = self.draw(number).tolist()
+            groups = [[t for t, g in zip(self.tasks, group, strict=True) if g == k] for k in range(max(group) + 1)]
+            found.append({"from_epoch": first, "groups": groups})
+        return {"task_groups": found}
 
     def set_members(self) -> None:
         """The groups' tasks, and the weights that each group moves."""

@@ -14,6 +14,10 @@ _TINY = 1e-12
 """Keeps the rate of a task whose loss is 0 finite."""
 
 
+_REACHED = 1e-6
+"""Of the largest norm: less is no gradient of the task's loss, but what an auxiliary term leaves."""
+
+
 class GradNorm(Strategy):
     """Learn loss weights that let all tasks train at similar rates.
 
@@ -22,7 +26,8 @@ class GradNorm(Strategy):
     Legend: W the last shared layer; L_t(0) the task's loss on its first batch; the target Ḡ r_t^α is a constant. The w_t
     make plain gradient steps of a fixed size, as in the paper's algorithm, and act from the next batch on.
 
-    W is the last layer of the parameters that most tasks own; its gradients need only the heads' backward passes.
+    W is the last layer of the parameters that most tasks own; its gradients need only the heads' backward passes. Tasks
+    whose own loss does not reach it (in networks that share nothing yet) keep their weights.
     """
 
     needs_sharing: ClassVar[bool] = True
@@ -73,6 +78,10 @@ class GradNorm(Strategy):
         """Step the weights of the batch's tasks and renormalise all."""
         first = self.initial[rows]
         self.initial[rows] = torch.where(first.isnan(), losses.to(first), first)
+        reached = norms > _REACHED * norms.max()
+        if int(reached.sum()) < 2:
+            return
+        rows, norms, losses = rows[reached], norms[reached], losses[reached]
         moved = self.weight[rows] - self.weight_lr * self.gradient(rows, norms, losses)
         self.weight[rows] = moved.clamp(min=_LOWEST).to(self.weight)
         self.weight *= len(self.tasks) / self.weight.sum()

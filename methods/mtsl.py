@@ -27,6 +27,8 @@ Choices and deviations:
     nothing merges, tasks are learned instead; under budget "paper", which is the published time line, nothing is spent then.
     Units. The backbone's stem and stages under the protocol's heads; decoder="fpn" is the published ten-unit network.
     Losses. Each member's loss carries an equal part of L_align, so that any strategy can be used; their sum is as published.
+    A strategy that weighs losses weighs it, too; one that steps on a single task at a time (alternating with groups of one)
+    sees no pair of tasks, and learns without it.
 """
 
 from __future__ import annotations
@@ -209,7 +211,10 @@ class MTSL(Architecture):
         self.groups = following
 
     def compare(self, run: Run, phase: int) -> None:
-        """Measure the similarity again at the end of a phase, of groups that merged in part: merged tasks have 1 now."""
+        """Measure the similarity again at the end of a phase, of groups that merged in part.
+
+        Tasks that merged run one unit on one input, so that theirs is 1 without measuring.
+        """
         entries = [entry for entry in self.history if entry["phase"] == phase and entry["merged"]]
         for entry in entries:
             entry["after"] = rounded(torch.ones(len(entry["tasks"]), len(entry["tasks"])))

@@ -26,20 +26,25 @@ class NashMTL(JacobianStrategy):
 
     alpha: Tensor
     age: Tensor
+    solved: Tensor
     max_norm: float = Hyper(1.0, check="v >= 0", help="bound on the combined gradient's norm; 0 for none")
     update_every: int = Hyper(1, search=Choice((1, 10, 50)), check="v >= 1", help="steps that one solution is used for")
     iterations: int = Hyper(20, check="v >= 1", help="convex problems solved at most")
 
     def setup(self) -> None:
-        # The last solution, and how many steps it has been used for; both are needed to resume.
+        # The last solution, whose it is, and how many steps it has been used for; all are needed to resume.
         self.register_buffer("alpha", torch.ones(len(self.tasks), dtype=torch.float64))
         self.register_buffer("age", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("solved", torch.zeros(len(self.tasks), dtype=torch.bool))
         self.solvers: dict[int, Any] = {}
 
     def weights(self, gramian: Tensor, losses: TaskLosses) -> Tensor:
         at = [self.tasks.index(task) for task in losses]
-        if int(self.age) == 0:
+        if int(self.age) == 0 or not bool(self.solved[at].all()):
             self.alpha[at] = self.solve(gramian, self.alpha[at])
+            self.solved.zero_()
+            self.solved[at] = True
+            self.age.zero_()
         self.age.copy_((self.age + 1) % self.update_every)
         alpha = self.alpha[at]
         norm = (alpha @ gramian @ alpha).clamp(min=0).sqrt()

@@ -12,6 +12,7 @@ import torch
 
 from mtlbench.contract import Architecture, Hyper, Phase, Run, SharingGraph, Strategy, Uniform
 from mtlbench.contract.run import derive_seed
+from mtlbench.methods._adashare_schedule import split_budget
 from mtlbench.methods._select_or_skip import Decisions, columns, picture, plan_of
 
 
@@ -52,7 +53,7 @@ class RandomPlan(Architecture):
     def phases(self, run: Run, strategy: Strategy) -> list[Phase]:
         epochs = run.budget.epochs
         if run.budget.mode == "equal_total" and self.budget == "retraining":
-            epochs = max(1, epochs // 2)
+            (epochs,) = split_budget(run, 0.1, 0.4, samples=1).retraining  # AdaShare's defaults
         return [Phase("retraining", epochs, strategy)]
 
     def extra(self) -> dict[str, float]:

@@ -70,7 +70,7 @@ def build_result(trial: Trial) -> Result:
         ),
         structure=trial.network.structure(),
         plan=plan.to_json(),
-        extra={**trial.network.extra(), **trial.data.dataset.measures(plan)},
+        extra={**trial.network.extra(), **trial.data.dataset.measures(plan), **_travelled(trial)},
         artefacts=_artefacts(trial),
         curve=trial.curve,
         images=images,
@@ -93,6 +93,17 @@ def _robustness(trial: Trial, clean: Evaluation) -> dict[str, Any] | None:
     from mtlbench.measure.robustness import evaluate_robustness
 
     return evaluate_robustness(trial, clean)
+
+
+def _travelled(trial: Trial) -> dict[str, float]:
+    """How far the shared weights went, and how far they got: sums over phases, where it was asked for."""
+    if trial.diagnostics is None:
+        return {}
+    phases = trial.diagnostics.summary()["phases"]
+    return {
+        "path length": sum(phase["path_length"] for phase in phases),
+        "displacement": sum(phase["displacement"] for phase in phases),
+    }
 
 
 def _artefacts(trial: Trial) -> dict[str, Any]:

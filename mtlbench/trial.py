@@ -150,12 +150,15 @@ class Trial:
                 start, stop = phase.schedule
                 set_lr(phase.optimizers.values(), self.run.optimizer.factor(start + (stop - start) * progress))
                 if self.diagnostics is not None:
-                    self.diagnostics.before_step(batch)
-                losses = self._step(one.step, batch, f"{phase.name}/{one.kind}")
+                    self.diagnostics.before_step(batch, self.strategy.optimizers.values())
+                # Steps of one kind cost the same for as many images with labels of the same tasks.
+                labelled = ",".join(task.name for task in self.tasks if batch.has_labels(task.name))
+                kind = f"{phase.name}/{one.kind}/{len(batch)}/{labelled}"
+                losses = self._step(one.step, batch, kind)
                 for task, loss in losses.items():
                     sums[task] = sums[task] + loss.detach() if task in sums else loss.detach().clone()
                     counts[task] = counts.get(task, 0) + 1
-                flops = self.flops_of[f"{phase.name}/{one.kind}"]
+                flops = self.flops_of[kind]
                 spent["images"] += len(batch)
                 spent["updates"] += one.updates
                 spent["training_flops"] += flops
@@ -204,7 +207,7 @@ class Trial:
 
     def _watch(self, phase: Phase) -> None:
         if self.diagnostics is not None:
-            self.diagnostics.begin(phase.name, phase.optimizers.values())
+            self.diagnostics.begin(phase.name, self.strategy.optimizers.values())
 
     def _part(self, part: tuple[float, float]) -> Tensor:
         return fixed_part(self.spec.seed, self.run.images_per_epoch, *part)

@@ -53,6 +53,10 @@ class Strategy(Configurable, nn.Module):
     def setup(self) -> None:
         """Create learned weights (`learn`) and other state (`register_buffer`); called once."""
 
+    def reset(self) -> None:
+        """Forget what was learned: the network begins again from fresh weights. `start` follows."""
+        self.setup()
+
     def start(self) -> None:
         """Create the optimizers over the network as it now is; called at the start of a phase and after a resume."""
         self.optimizers = {"weights": self.run.optimizer.build(self.groups(self.network.parameters()))}
@@ -106,7 +110,8 @@ class Strategy(Configurable, nn.Module):
             with self.run.autocast():
                 return self.network.losses(batch) if tasks is None else self.network.losses(batch, tasks)
 
-        return forward(batch) if self.run.micro_batches == 1 else accumulated(forward, batch, self.run.micro_batches)
+        pieces = self.run.micro_batches
+        return forward(batch) if pieces == 1 else accumulated(forward, batch, pieces, self.network)
 
     def descend(self, loss: Tensor | Mapping[str, Tensor], optimizer: str = "weights") -> None:
         """Back-propagate a scalar, or the sum of the tasks' terms, and step. Without any term nothing moves."""

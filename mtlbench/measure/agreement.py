@@ -14,18 +14,23 @@ def agreement(structures: Sequence[Structure]) -> float | None:
 
     For every unit and pair of tasks two structures agree if both share the unit or neither does; a unit that a task skips
     is not shared. The mean over pairs of structures is corrected for chance as Cohen's κ is (Educational and Psychological
-    Measurement, 1960). None for fewer than two structures, or where nothing can differ: all shared, or nothing.
+    Measurement, 1960), unit by unit: early units are shared more than late ones in any tree, which is no agreement. Chance
+    would share as many pairs of tasks at each unit, others than these. None for fewer than two structures, or where nothing
+    could differ at any unit.
     """
-    flat = [
-        [row[i] is not None and row[i] == row[j] for row in one for i, j in combinations(range(len(row)), 2)]
+    shared = [
+        [[row[i] is not None and row[i] == row[j] for i, j in combinations(range(len(row)), 2)] for row in one]
         for one in structures
     ]
-    if len(flat) < 2 or not flat[0] or len({len(one) for one in flat}) > 1:
+    if len(shared) < 2 or len({tuple(map(len, one)) for one in shared}) > 1:
         return None
-    observed, expected = [], []
-    for first, second in combinations(flat, 2):
-        p, q = sum(first) / len(first), sum(second) / len(second)
-        observed.append(sum(a == b for a, b in zip(first, second, strict=True)) / len(first))
-        expected.append(p * q + (1 - p) * (1 - q))
-    chance = sum(expected) / len(expected)
-    return None if chance == 1 else (sum(observed) / len(observed) - chance) / (1 - chance)
+    observed = expected = 0.0
+    for first, second in combinations(shared, 2):
+        for one, other in zip(first, second, strict=True):
+            if one:
+                p, q = sum(one) / len(one), sum(other) / len(other)
+                chance = p * q + (1 - p) * (1 - q)
+                if chance < 1:
+                    observed += sum(a == b for a, b in zip(one, other, strict=True)) / len(one) - chance
+                    expected += 1 - chance
+    return observed / expected if expected else None

@@ -2,7 +2,7 @@
 
     watch = Diagnostics(network)
     watch.begin("train", strategy.optimizers.values())   # whenever a phase has made its optimizers
-    watch.before_step(batch)                             # before every step; measures on every `every`-th
+    watch.before_step(batch, strategy.optimizers.values())   # before every step; measures on every `every`-th
     watch.end_epoch()
     record.artefacts["diagnostics"] = watch.summary()
 
@@ -55,20 +55,33 @@ class Diagnostics:
         self._weights: list[nn.Parameter] = []
         self._first = self._last = torch.zeros(0)
         self._handles: list[Any] = []
+        self._optimizers: list[Optimizer] = []
 
     # -- what the training calls ------------------------------------------------------------------------------------
 
     def begin(self, phase: str, optimizers: Iterable[Optimizer]) -> None:
-        """A phase begins, with optimizers of its own and perhaps another structure: distances count anew from here."""
+        """A phase begins, with optimizers of its own and perhaps another structure: distances count anew from here.
+
+        Args:
+            optimizers: the strategy's; shared weights that none of them moves do not travel.
+        """
         for handle in self._handles:
             handle.remove()
-        self._weights = _travelling(self.network)
+        self._optimizers = list(optimizers)
+        self._weights = _travelling(self.network, self._optimizers)
         self._first = self._last = self._position()
-        self._handles = [optimizer.register_step_post_hook(self._stepped) for optimizer in optimizers]
+        self._handles = [optimizer.register_step_post_hook(self._stepped) for optimizer in self._optimizers]
         self.phases.append({"phase": phase, "updates": 0, "path_length": 0.0, "displacement": 0.0})
 
-    def before_step(self, batch: Batch) -> None:
-        """Measure the gradients at the weights as they are, if it is time to."""
+    def before_step(self, batch: Batch, optimizers: Iterable[Optimizer]) -> None:
+        """Measure the gradients at the weights as they are, if it is time to.
+
+        Where the optimizers are others than before, the structure has changed within the phase: distances count anew, in an
+        entry of their own. The step that changed it is part of neither.
+        """
+        now = list(optimizers)
+        if [id(one) for one in now] != [id(one) for one in self._optimizers]:
+            self.begin(self.phases[-1]["phase"], now)
         if self.steps % self.every == 0:
             self._measure(batch)
         self.steps += 1
@@ -87,7 +100,8 @@ class Diagnostics:
         Returns:
             "epochs": one entry an epoch with `cosine` ("task|task" → mean over the measured steps), `conflict` (the
             fraction of them with a negative cosine) and `gradient_norm` (task → mean); None where nothing was measured.
-            "phases": one entry a phase with `updates`, `path_length`, `displacement` and `ratio`, the first over the second.
+            "phases": one entry a phase (and structure) with `updates`, `path_length`, `displacement` and `ratio`, the first
+            over the second.
         """
         phases = [
             {**phase, "ratio": phase["path_length"] / phase["displacement"] if phase["displacement"] > 0 else None}
@@ -101,8 +115,13 @@ class Diagnostics:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take up a saved `state`, after `begin` of the phase it was saved in, with its weights in place."""
+        begun = self.phases[-1:]
         self.steps, self.epochs, self.phases = state["steps"], state["epochs"], state["phases"]
-        self._first = state["first"].to(self._first)
+        if begun and len(state["first"]) != len(self._first):
+            # The structure changed in the last step that was saved: what `before_step` would have found next.
+            self.phases = [*self.phases, *begun]
+        else:
+            self._first = state["first"].to(self._first)
 
     # -- how --------------------------------------------------------------------------------------------------------
 
@@ -162,12 +181,13 @@ class Diagnostics:
         self._last = now
 
 
-def _travelling(network: Architecture) -> list[nn.Parameter]:
-    """The shared parameters without BatchNorm's."""
+def _travelling(network: Architecture, optimizers: Iterable[Optimizer]) -> list[nn.Parameter]:
+    """The shared parameters that are moved, without BatchNorm's."""
+    moved = {id(weight) for one in optimizers for group in one.param_groups for weight in group["params"]}
     normalising = {
         id(weight) for module in network.modules() if isinstance(module, _BatchNorm) for weight in module.parameters()
     }
-    return [weight for weight in network.shared_parameters() if id(weight) not in normalising]
+    return [weight for weight in network.shared_parameters() if id(weight) in moved and id(weight) not in normalising]
 
 
 def _mean(total: float, count: int) -> float | None:

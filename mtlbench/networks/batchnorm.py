@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,26 @@ _BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
 def batch_norms(module: nn.Module) -> list[_BatchNorm]:
     """The BatchNorm layers of a module that keep running statistics, in order."""
     return [one for one in module.modules() if isinstance(one, _BatchNorm) and one.track_running_stats]
+
+
+class FrozenStatistics(AbstractContextManager[None]):
+    """A context within which running statistics stay as they are; it can be entered time and again.
+
+    Args:
+        module: what passes through it leaves no trace.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        self.module = module
+
+    def __enter__(self) -> None:
+        self.momenta = [(norm, norm.momentum) for norm in batch_norms(self.module)]
+        for norm, _ in self.momenta:
+            norm.momentum = 0.0
+
+    def __exit__(self, *_: object) -> None:
+        for norm, momentum in self.momenta:
+            norm.momentum = momentum
 
 
 class PathStatistics(nn.Module):

@@ -27,7 +27,7 @@ def trained(watched: bool) -> tuple[dict[str, Any], Any]:
     torch.manual_seed(0)
     for batch in batches(3, {1: ["shape"]}):
         if watched:
-            watch.before_step(batch)
+            watch.before_step(batch, strategy.optimizers.values())
         strategy.step(batch)
     watch.end_epoch()
     return {**snapshot(net), **{name: value.clone() for name, value in net.named_buffers()}}, watch
@@ -42,7 +42,7 @@ def test_cosines_are_those_of_the_gradients() -> None:
     net, batch = network(), batches(1)[0]
     watch = Diagnostics(net, every=1)
     watch.begin("train", [])
-    watch.before_step(batch)
+    watch.before_step(batch, [])
     watch.end_epoch()
     losses = net.losses(batch)
     shared = net.shared_parameters()
@@ -91,13 +91,13 @@ def test_resumes() -> None:
     watch = Diagnostics(net, every=2)
     watch.begin("train", strategy.optimizers.values())
     first, second = batches(2)
-    watch.before_step(first)
+    watch.before_step(first, strategy.optimizers.values())
     strategy.step(first)
     again = Diagnostics(net, every=2)
     again.begin("train", strategy.optimizers.values())
     again.restore(json.loads(json.dumps({**watch.state(), "first": None})) | {"first": watch.state()["first"]})
     for one in (watch, again):
-        one.before_step(second)
+        one.before_step(second, strategy.optimizers.values())
     strategy.step(second)
     assert again.summary()["phases"] == watch.summary()["phases"]
 
@@ -105,8 +105,9 @@ def test_resumes() -> None:
 def test_networks_that_share_nothing_have_nothing_to_show() -> None:
     net = network("single_task")
     watch = Diagnostics(net, every=1)
-    watch.begin("train", make("equal", net, make_run()).optimizers.values())
-    watch.before_step(batches(1)[0])
+    optimizers = make("equal", net, make_run()).optimizers.values()
+    watch.begin("train", optimizers)
+    watch.before_step(batches(1)[0], optimizers)
     watch.end_epoch()
     assert watch.summary()["epochs"][0]["cosine"]["colour|shape"] is None
     assert watch.summary()["phases"][0]["ratio"] is None

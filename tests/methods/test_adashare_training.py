@@ -316,3 +316,53 @@ def test_random_plans_follow_from_the_seed_and_not_from_the_tasks_order() -> Non
 def test_a_random_plan_trains_as_long_as_retraining() -> None:
     for mode, hypers, epochs in (("equal_total", {}, 5), ("equal_total", {"budget": "all"}, 10), ("equal_final", {}, 10)):
         assert [phase.epochs for phase in started(network("random_plan", **hypers), 10, mode)[2]] == [epochs]
+
+
+@pytest.mark.parametrize("name", ["uncertainty", "gradnorm", "dwa", "famo", "dtp", "gradvac"])
+def test_retraining_starts_with_a_strategy_that_has_learned_nothing(name: str) -> None:
+    net = network(samples=2)
+    _, strategy, phases = started(net, 10, strategy=name)
+    fresh = {key: value.clone() for key, value in strategy.state_dict().items()}
+    for _ in range(3):
+        strategy.step(BATCH)
+        strategy.end_epoch({task.name: 1.0 + number for number, task in enumerate(TASKS)})
+    assert any(not torch.equal(value, fresh[key]) for key, value in strategy.state_dict().items())
+    phases[1].prepare()
+    phases[1].finish()
+    phases[2].begin()
+    phases[2].prepare()
+    after = strategy.state_dict()
+    assert after.keys() == fresh.keys()
+    for key, value in fresh.items():
+        torch.testing.assert_close(after[key], value, rtol=0, atol=0, equal_nan=True)
+    phases[2].passes(0)[0].step(BATCH)
+
+
+@pytest.mark.parametrize(
+    ("epochs", "hypers"),
+    [(10, {"samples": 9}), (20, {"samples": 19}), (2, {"warm_up": 0.5}), (4, {"samples": 3, "warm_up": 0.3, "policy": 0.3})],
+)
+def test_budgets_that_just_suffice(epochs: int, hypers: dict[str, Any]) -> None:
+    phases = started(network(**hypers), epochs)[2]
+    assert sum(phase.epochs for phase in phases) == epochs
+    assert all(phase.epochs > 0 for phase in phases)
+
+
+def test_the_last_round_gates_all_blocks_however_few_there_are() -> None:
+    phases: list[Any] = started(network(), 2, images=8)[2]
+    assert [one.kind for one in phases[0].passes(0)] == [f"weights, {BLOCKS} gated", f"policy, {BLOCKS} gated"]
+
+
+def test_an_epoch_begins_without_the_gates_of_the_last_validation() -> None:
+    net = network()
+    phase = policy_phase(net)
+    phase.end_epoch(0, {})
+    assert net.gate
+    phase.passes(1)
+    assert not net.gate
+
+
+@pytest.mark.parametrize("epochs", [2, 5, 9, 11, 13, 21, 40])
+def test_random_plans_train_as_long_as_retraining(epochs: int) -> None:
+    retraining = started(network(), epochs)[2][-1].epochs
+    assert [phase.epochs for phase in started(network("random_plan"), epochs)[2]] == [retraining]

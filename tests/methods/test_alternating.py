@@ -264,7 +264,9 @@ class TestGroups:
 
     @pytest.mark.parametrize("size", [1, 2, 3, 7, 9])
     def test_are_a_partition_of_the_asked_sizes(self, size: int) -> None:
-        groups = self.strategy(group_size=size).artefacts()["task_groups"]
+        (drawing,) = self.strategy(group_size=size).artefacts()["task_groups"]
+        groups = drawing["groups"]
+        assert drawing["from_epoch"] == 0
         assert sorted(task for group in groups for task in group) == sorted(task.name for task in self.tasks)
         assert all(len(group) == size for group in groups[:-1])
         assert 1 <= len(groups[-1]) <= size
@@ -273,8 +275,8 @@ class TestGroups:
 
     def test_follow_from_the_seed_and_the_names(self) -> None:
         def groups(*args: Any, **kwargs: Any) -> set[frozenset[str]]:
-            drawn = self.strategy(*args, group_size=3, **kwargs).artefacts()["task_groups"]
-            return {frozenset(group) for group in drawn}
+            (drawn,) = self.strategy(*args, group_size=3, **kwargs).artefacts()["task_groups"]
+            return {frozenset(group) for group in drawn["groups"]}
 
         assert groups(0) == groups(0) == groups(0, tasks=self.tasks[::-1])
         assert len({frozenset(groups(seed)) for seed in range(6)}) > 1
@@ -288,12 +290,14 @@ class TestGroups:
 
     def test_are_drawn_anew_every_so_many_epochs(self) -> None:
         strategy = self.strategy(group_size=3, regroup=2)
-        seen = []
-        for _ in range(8):
-            seen.append(str(strategy.artefacts()))
+        for trained in range(9):
+            drawings = strategy.artefacts()["task_groups"]
+            assert [drawing["from_epoch"] for drawing in drawings] == list(range(0, max(1, trained), 2))
+            if trained % 2:
+                # What is trained with now is the last one; what is drawn for epochs to come is not told.
+                assert drawings[-1]["groups"] == [list(group) for group in strategy.groups_of_tasks()]
             strategy.end_epoch({})
-        assert seen[0::2] == seen[1::2]
-        assert len(set(seen)) > 1
+        assert len({str(drawing["groups"]) for drawing in drawings}) > 1
 
     def test_state_follows_the_tasks(self) -> None:
         strategy = self.strategy(group_size=3, regroup=1)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from mtlbench.contract import Budget, Run, UserError
 from mtlbench.contract.optim import set_lr
 from mtlbench.methods import _mtsl_network, _mtsl_schedule
-from mtlbench.methods._mtsl_phases import Structure, amalgamation_optimizer
+from mtlbench.methods._mtsl_phases import Structure, amalgamation_optimizer, without_single
 from mtlbench.methods._shared_tree import columns, frame, nodes, random_tree
 from mtlbench.methods._task_grouping import best_partition, cka, merging, partitions
 from mtlbench.methods.mtsl import MTSL, Fusion, alignment_loss
@@ -345,3 +345,10 @@ def test_random_tree_trains_a_tree_of_the_asked_size() -> None:
     drawn = one.artefacts()["merge_tree"]
     assert drawn["frames"] == [frame(one, 0)] and drawn["tasks"] == NAMES and one.training
     assert _mtsl_network.WIDTH == 256
+
+
+@pytest.mark.parametrize(("share", "images", "batch_size"), [(0.9375, 16, 8), (0.4, 16, 4), (0.5, 9, 4), (0.07, 30, 4)])
+def test_no_part_ends_in_a_single_image(share: float, images: int, batch_size: int) -> None:
+    first = round(without_single(share, images, batch_size) * images)
+    assert abs(first - share * images) < 3
+    assert first == images or 1 not in (first % batch_size, (images - first) % batch_size)

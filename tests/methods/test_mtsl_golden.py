@@ -279,3 +279,14 @@ def test_average() -> None:
         close(state[f"graph.variants.1_0.{name}"], mean)
         if "running" not in name:  # the official code leaves the running statistics at their start
             close(state[f"graph.variants.1_0.{name}"], tensor(key))
+
+
+@pytest.mark.parametrize(("dtype", "offset"), [(torch.float64, 1e4), (torch.float32, 1e3)])
+def test_cka_does_not_see_a_common_offset(dtype: torch.dtype, offset: float) -> None:
+    draw = torch.Generator().manual_seed(0)
+    features = torch.randn(40, 6, generator=draw, dtype=torch.float64)
+    turn = torch.linalg.qr(torch.randn(6, 6, generator=draw, dtype=torch.float64)).Q
+    moved = [(features + offset).to(dtype), (features @ turn + offset).to(dtype)]
+    assert float(cka(moved)[0, 1]) == pytest.approx(1, abs=1e-3)
+    constant = torch.full((40, 6), offset, dtype=dtype)
+    assert float(cka([constant, moved[0]])[0, 1]) == 0

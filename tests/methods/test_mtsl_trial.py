@@ -82,3 +82,21 @@ def test_measuring_similarity_is_part_of_what_training_costs(
     each = by_phase["final"]["training_flops"] / trial.phases[-1].epochs
     assert each < by_phase["structure 1"]["training_flops"] < 2 * each
     assert trial.training_flops == sum(one["training_flops"] for one in by_phase.values())
+
+
+def test_diagnosed_and_killed_within_a_structural_phase(cached: Path, tmp_path: Path) -> None:
+    """The merge changes what is shared and who steps it: what the weights travel is counted anew, and resumes."""
+    hypers = {"threshold": -1.0, "amalgamation": 0.3, "first": 0.1, "last": 0.85}
+    one = spec(cached, hypers, epochs=12).model_copy(update={"diagnose": ("gradients",)})
+    straight = Trial(one, tmp_path / "straight")
+    list(straight.epochs())
+    expected = result(straight, tmp_path)
+    phases = expected["artefacts"]["diagnostics"]["phases"]
+    merged = [phase for phase in phases if phase["phase"].startswith("structure") and phase["updates"] > 1]
+    assert len(merged) >= 4 and all(phase["path_length"] > 0 for phase in merged)
+    assert expected["extra"]["path length"] == pytest.approx(sum(phase["path_length"] for phase in phases))
+    for epochs in (3, 1, 1):
+        list(islice(Trial(one, tmp_path / "again").epochs(), epochs))
+    again = Trial(one, tmp_path / "again")
+    list(again.epochs())
+    assert result(again, tmp_path) == expected

@@ -378,3 +378,44 @@ def test_pieces_of_a_batch_are_the_batch() -> None:
     for task in batch.targets:
         assert torch.equal(torch.cat([piece.target(task) for piece in pieces]), several.target(task))
     assert len(batch.pieces(100)) == 3  # two images at least, for BatchNorm
+
+
+@pytest.mark.parametrize("name", ["equal", "pcgrad"])
+def test_accumulation_updates_running_statistics_once_a_piece(name: str) -> None:
+    require(name)
+    net, run = network(), make_run()
+    run.micro_batches = 2
+    strategy = make(name, net, run)
+    expected = network()
+    (batch,) = batches(1, size=6)
+    for piece in batch.pieces(2):
+        expected.losses(piece)
+    strategy.step(batch)
+    buffers = dict(expected.named_buffers())
+    for key, value in net.named_buffers():
+        if "running" in key:
+            torch.testing.assert_close(value, buffers[key])
+
+
+def test_gradnorm_leaves_tasks_alone_that_do_not_reach_the_shared_layer() -> None:
+    strategy = make("gradnorm", network(), make_run())
+    rows, losses = torch.arange(3), torch.tensor([1.0, 2.0, 3.0])
+    for norms in (torch.tensor([0.0, 1e-9, 0.6]), torch.zeros(3)):
+        strategy.balance(rows, norms, losses)
+        assert torch.equal(strategy.weight, torch.ones(3))
+    strategy.balance(rows, torch.tensor([0.2, 0.0, 0.6]), losses)
+    assert strategy.weight[0] != strategy.weight[2] and strategy.weight.sum() == pytest.approx(3)
+
+
+def test_nash_mtl_solves_anew_for_a_task_that_was_not_in_the_last_solution() -> None:
+    require("nash_mtl")
+    strategy = make("nash_mtl", network(), make_run(), update_every=50)
+    gramian = torch.diag(torch.tensor([1.0, 4.0, 9.0], dtype=torch.float64))
+    names = [task.name for task in TASKS]
+    two = {names[0]: torch.ones(()), names[2]: torch.ones(())}
+    strategy.weights(gramian[[0, 2]][:, [0, 2]], two)
+    assert strategy.solved.tolist() == [True, False, True]
+    strategy.weights(gramian, dict.fromkeys(names, torch.ones(())))
+    assert strategy.solved.all()
+    # At the solution α_t ‖g_t‖² = 1 / α_t for gradients at right angles.
+    assert strategy.alpha.tolist() == pytest.approx([1.0, 0.5, 1 / 3], rel=0.05)
