@@ -5,8 +5,10 @@ method as a whole is compared with them over the same samples: every epoch at it
 
     python benchmarks/mtsl.py --backbone resnet18 --size 128x256 --batch 8 [--tasks 3] [--epochs 40] [--device cpu]
 
-Columns: GFLOPs of a step, its time and its peak of additional memory, all over those of separate networks. On a CPU time is
-that of the process, and the peak is the growth of its largest size, measured in a process of its own.
+It does so twice: where everything merges as soon as it may, and where nothing ever merges (the dearest case: separate
+networks, alignment and similarity). Columns: FLOPs of a step and its time, over those of separate networks. Before that the
+peak memory of a structural phase over that of separate networks: beyond what the process takes once everything is imported,
+each in a process of its own. On a CPU time is that of the process.
 """
 
 from __future__ import annotations
@@ -70,11 +72,11 @@ def make(cls: type[Architecture], arguments: argparse.Namespace, **hypers: Any) 
     return network.train(), strategy
 
 
-def seconds(run: Callable[[], object], device: str, repeat: int) -> float:
-    """The least of `repeat`, after one that is not timed."""
+def seconds(run: Callable[[], object], device: str, repeat: int = 0) -> float:
+    """The least of `repeat`, after one that is not timed; with 0 that of a single run."""
     clock = time.process_time if device == "cpu" else time.perf_counter
     least = float("inf")
-    for number in range(repeat + 1):
+    for number in range(repeat + 1) if repeat else (1,):
         start = clock()
         run()
         if device != "cpu":
@@ -92,14 +94,18 @@ def ready(network: MTSL, strategy: Equal) -> list[Phase]:
     return phases
 
 
-def whole(arguments: argparse.Namespace) -> None:
-    """The steps as the structure changes, and their sum over the training."""
+def whole(arguments: argparse.Namespace, threshold: float) -> None:
+    """The steps as the structure changes, and their sum over the training.
+
+    Args:
+        threshold: of merging: −1 merges everything, 1.01 nothing.
+    """
     device, repeat = arguments.device, arguments.repeat
     batch = batch_of(arguments)
     separate = make(SingleTask, arguments)[1]
-    network, strategy = make(MTSL, arguments, threshold=-1.0)
+    network, strategy = make(MTSL, arguments, threshold=threshold)
     base, floor = count_flops(lambda: separate.step(batch)), seconds(lambda: separate.step(batch), device, repeat)
-    print(f"separate networks: {base / 1e9:.1f} GFLOPs, {1e3 * floor:.0f} ms a step")
+    print(f"threshold {threshold:g}; separate networks: {base / 1e9:.1f} GFLOPs, {1e3 * floor:.0f} ms a step")
     steps = max(1, arguments.images // arguments.batch)
     spent = 0.0
     plan = ready(network, strategy)
@@ -114,14 +120,14 @@ def whole(arguments: argparse.Namespace) -> None:
     for phase in plan[1:-1]:
         assert isinstance(phase, Structure)
         network.carried = None
-        start = time.process_time() if device == "cpu" else time.perf_counter()
-        phase.begin()
-        similarity = (time.process_time() if device == "cpu" else time.perf_counter()) - start
+        similarity = seconds(phase.begin, device)
         phase.prepare()
         spent += similarity
         print(f"{'  ' + phase.name + ': similarity':28} {similarity / floor / steps:5.2f} × the time of an epoch")
-        report("  amalgamation", phase.amalgamate, phase.spent)
+        if network.pending:
+            report("  amalgamation", phase.amalgamate, phase.spent)
         report("  task learning", phase.learn, phase.epochs - phase.spent)
+        spent += seconds(phase.finish, device)
     plan[-1].prepare()
     report("final", strategy.step, plan[-1].epochs)
     total = sum(phase.epochs for phase in plan)
@@ -131,7 +137,9 @@ def whole(arguments: argparse.Namespace) -> None:
 def peak(arguments: argparse.Namespace, what: str, answer: Any) -> None:
     """Peak memory in bytes of a few steps: of separate networks, or of a structural phase."""
     cuda = arguments.device != "cpu"
+    torch.set_num_threads(1)
     batch = batch_of(arguments)
+    before = 0 if cuda else _largest()
     if what == "separate":
         _, separate = make(SingleTask, arguments)
         for _ in range(3):
@@ -145,7 +153,12 @@ def peak(arguments: argparse.Namespace, what: str, answer: Any) -> None:
         structure.prepare()
         for step in (structure.amalgamate, structure.amalgamate, structure.learn, structure.learn):
             step(batch)
-    answer.put(torch.cuda.max_memory_allocated() if cuda else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+    answer.put((torch.cuda.max_memory_allocated() if cuda else _largest()) - before)
+
+
+def _largest() -> int:
+    """The largest size this process had, in bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def memory(arguments: argparse.Namespace) -> None:
@@ -177,7 +190,8 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     memory(arguments)
-    whole(arguments)
+    for threshold in (-1.0, 1.01):
+        whole(arguments, threshold)
 
 
 if __name__ == "__main__":

@@ -143,9 +143,7 @@ def expand(
     Raises:
         UserError: an unknown or broken plugin, a refused hyper-parameter, option or setting.
     """
-    methods = list(experiment.methods)
-    if experiment.reference and not any(one.name == reference_method() and not one.label for one in methods):
-        methods.insert(0, MethodEntry(name=reference_method()))
+    methods = with_references(experiment.methods) if experiment.reference else list(experiment.methods)
     methods.sort(key=lambda one: one.name != reference_method())
     for measure in experiment.diagnose:
         if measure not in DIAGNOSES:
@@ -195,6 +193,17 @@ def expand(
                 )
             )
     return unique(trials)
+
+
+def with_references(methods: Sequence[MethodEntry]) -> list[MethodEntry]:
+    """The methods, and before them the single-task networks that are missing: one for every distinct set of settings.
+
+    A method's own settings make another protocol, in which Δ needs a reference of its own.
+    """
+    wanted = {canonical(one.settings): one.settings for one in methods}
+    there = {canonical(one.settings) for one in methods if one.name == reference_method() and not one.label}
+    missing = [settings for key, settings in wanted.items() if key not in there]
+    return [*(MethodEntry(name=reference_method(), settings=settings) for settings in missing), *methods]
 
 
 def unique(trials: Iterable[TrialSpec]) -> list[TrialSpec]:

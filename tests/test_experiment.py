@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tiny import trials
+from tiny import STREETS, trials
 
 from mtlbench.contract import UserError
-from mtlbench.experiment import load_experiment, make_experiment
+from mtlbench.experiment import expand, load_experiment, make_experiment
+from mtlbench.plugins import Registry
 from mtlbench.settings import Settings, make_settings
+from mtlbench.trial import open_dataset
 
 EXPERIMENTS = sorted((Path(__file__).parents[1] / "experiments").glob("*.yaml"))
 
@@ -99,3 +101,15 @@ def test_a_trial_survives_json(tmp_path: Path) -> None:
 def test_a_default_said_aloud_is_the_same_trial(tmp_path: Path) -> None:
     plain, said = (trials(tmp_path, [{"name": "cross_stitch", "set": values}])[0] for values in ({}, {"own_weight": 0.9}))
     assert plain.id == said.id
+
+
+def test_every_set_of_settings_has_a_reference_of_its_own(tmp_path: Path) -> None:
+    """Epochs that differ for one method are another protocol, and Δ needs single-task networks there, too."""
+    more = {"name": "hard_sharing", "settings": {"epochs": 9}}
+    raw = {"methods": ["hard_sharing", more], "datasets": [{"name": "streets", "set": STREETS}]}
+    registry = Registry()
+    found = expand(
+        make_experiment(raw, "test"), registry, lambda data, plugin: open_dataset(data, plugin.cls), cache=tmp_path
+    )
+    pairs = {(one.method, one.settings.epochs) for one in found}
+    assert pairs == {(name, epochs) for name in ("single_task", "hard_sharing") for epochs in (8, 9)}
