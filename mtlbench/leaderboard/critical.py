@@ -15,9 +15,12 @@ AT_MOST = 24
 def mean_ranks(ranks: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
     """Mean rank of every method that is ranked on all datasets, re-ranked among these; empty below five datasets.
 
+    A dataset on which fewer than two methods are ranked says nothing about which is better, and does not count.
+
     Args:
         ranks: dataset → method → rank there.
     """
+    ranks = compared(ranks)
     if len(ranks) < NEMENYI_DATASETS:
         return {}
     common = sorted(set.intersection(*(set(places) for places in ranks.values())))
@@ -30,6 +33,11 @@ def mean_ranks(ranks: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
             first = ordered.index(places[name]) + 1
             totals[name] += first + (ordered.count(places[name]) - 1) / 2
     return {name: total / len(ranks) for name, total in totals.items()}
+
+
+def compared(ranks: Mapping[str, Mapping[str, float]]) -> dict[str, Mapping[str, float]]:
+    """The datasets on which at least two methods are ranked."""
+    return {dataset: places for dataset, places in ranks.items() if len(places) > 1}
 
 
 def joined(ranks: Mapping[str, float], difference: float) -> list[tuple[float, float]]:
@@ -45,6 +53,7 @@ def joined(ranks: Mapping[str, float], difference: float) -> list[tuple[float, f
 
 def diagram(ranks: Mapping[str, Mapping[str, float]], stem: Path) -> list[Path]:
     """Draw it; no file below five datasets or with fewer than two methods on all of them."""
+    ranks = compared(ranks)
     means = mean_ranks(ranks)
     if not means:
         return []

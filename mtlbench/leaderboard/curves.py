@@ -42,10 +42,13 @@ def _validated(record: Record) -> dict[int, Point]:
 
 
 def training(table: Table, stem: Path) -> list[Path]:
-    """Val skill against training FLOPs and against images: one curve a row, with the t interval over its seeds as a band."""
+    """Val skill against training FLOPs and against images: one curve a row, with the t interval over its seeds as a band.
+
+    Rows beyond those that can be told apart are thin grey lines.
+    """
     rows = paint.first(table)
     look = paint.look(table)
-    drawn = {column.key: {row.key: anytime(row, column.key) for row in rows} for column in AXES}
+    drawn = {column.key: {row.key: anytime(row, column.key) for row in table.rows} for column in AXES}
     if not any(curve for curves in drawn.values() for curve in curves.values()):
         return []
     with paint.canvas(10.4, 4.0) as figure:
@@ -53,6 +56,11 @@ def training(table: Table, stem: Path) -> list[Path]:
         for axes, column in zip(panels, AXES, strict=True):
             largest = max((cost for curve in drawn[column.key].values() for cost, _, _ in curve), default=0.0)
             style = text.Style(*text.prefix(column.unit, largest))
+            others = [curve for key, curve in drawn[column.key].items() if curve and key not in look]
+            for number, curve in enumerate(others):
+                costs, means, _ = zip(*curve, strict=True)
+                label = f"{len(others)} more" if column is AXES[0] and number == 0 else None
+                axes.plot([c / style.scale for c in costs], means, color=paint.GREY, linewidth=0.6, zorder=1.5, label=label)
             for row in rows:
                 curve = drawn[column.key][row.key]
                 if not curve:
@@ -67,7 +75,7 @@ def training(table: Table, stem: Path) -> list[Path]:
                 if all(math.isfinite(half) for half in halves):
                     low, high = ([m + sign * h for m, h in zip(means, halves, strict=True)] for sign in (-1, 1))
                     axes.fill_between(xs, low, high, color=colour, alpha=0.13, linewidth=0)
-            axes.set_xlabel(text.header(column, style))
+            axes.set_xlabel(paint.literal(text.header(column, style)))
         ends = [mean for curve in drawn["images"].values() for _, mean, _ in curve]
         panels[0].set_ylim(max(-0.1, min(ends) - 0.03), max(ends) + 0.05)
         panels[0].set_ylabel("mean val skill ↑")

@@ -69,7 +69,7 @@ def _trade(axes: Any, table: Table, rows: Sequence[Row], cost: str) -> None:
     axes.scatter(numbers, values, 13, facecolor="white", edgecolor=edges, linewidth=1, zorder=4)
     if max(x for x, _ in points) > 8 * min(x for x, _ in points):
         axes.set_xscale("log")
-    axes.set_xlabel(text.header(column, style))
+    axes.set_xlabel(paint.literal(text.header(column, style)))
 
 
 def bars(table: Table, stem: Path) -> list[Path]:
@@ -98,17 +98,20 @@ def bars(table: Table, stem: Path) -> list[Path]:
             if table.reference is not None and column.key in table.reference.cells:
                 axes.axvline(table.reference.cells[column.key].mean, color="#666666", linewidth=0.8, linestyle=":")
             style = text.style(column, [row.cells[column.key] for row in rows if column.key in row.cells])
-            axes.set_xlabel(text.header(column, style), fontsize=8.5)
+            axes.set_xlabel(paint.literal(text.header(column, style)), fontsize=8.5)
             axes.set_title(paint.clip(column.group, 18), fontsize=9.5)
             axes.tick_params(axis="x", labelsize=7.5)
             axes.locator_params(axis="x", nbins=4)
         panels[0].set_yticks(range(len(rows)), [paint.clip(row.title, 28) for row in rows])
+        if more := paint.more(len(rows), len(table.rows)):
+            figure.supxlabel(more, x=0.99, ha="right", fontsize=8)
         return paint.save(figure, stem)
 
 
 def rank_plot(table: Table, stem: Path) -> list[Path]:
     """The rank of every row under each definition of Δ, a line a row. No file with fewer than two ranked rows."""
-    rows = [row for row in paint.first(table) if "rank/spread" in row.cells]
+    ranked = [row for row in table.rows if "rank/spread" in row.cells]
+    rows = [row for row in paint.first(table) if row in ranked]
     if len(rows) < 2:
         return []
     look = paint.look(table)
@@ -131,5 +134,6 @@ def rank_plot(table: Table, stem: Path) -> list[Path]:
         axes.invert_yaxis()
         axes.grid(axis="x", visible=False)
         axes.set_ylabel("rank")
-        axes.set_title(f"{paint.clip(table.dataset)}: ranks under the three definitions of Δ", loc="left")
+        title = f"{paint.clip(table.dataset)}: ranks under the three definitions of Δ"
+        axes.set_title(paint.titled(title, len(rows), len(ranked)), loc="left", fontsize=9.5)
         return paint.save(figure, stem)

@@ -19,7 +19,8 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7
 
 MARKERS = "osD^vPXhd<>p"
 MOST = 12
-"""Rows that one figure tells apart; more are drawn in grey."""
+"""Rows that one figure tells apart. Where points or curves are drawn the others are grey, elsewhere a line says how many
+are in the table only."""
 
 GREY = "#999999"
 
@@ -97,10 +98,30 @@ def first(table: Table) -> list[Row]:
     return rows if reference is None or reference in rows else [*rows[: MOST - 1], reference]
 
 
+def literal(text: str) -> str:
+    """Any text as matplotlib shows it letter by letter: no formula, no line or control character of its own.
+
+    Everything that comes from a record (names of methods, tasks, metrics, units, datasets) passes through here.
+    """
+    shown = "".join(letter if letter.isprintable() else " " for letter in text)
+    # Legends leave out what begins with an underscore.
+    return (" " + shown if shown.startswith("_") else shown).replace("$", r"\$")
+
+
 def clip(title: str, length: int = 34) -> str:
-    """A title short enough for a legend, with dollar signs taken literally."""
-    shown = title if len(title) <= length else title[: length - 1] + "…"
-    return shown.replace("$", r"\$")
+    """A title short enough for a legend, taken literally."""
+    return literal(title if len(title) <= length else title[: length - 1] + "…")
+
+
+def more(shown: int, of: int) -> str:
+    """What a figure says of rows that it does not show; nothing where it shows all."""
+    left = of - shown
+    return f"{left} more {'row' if left == 1 else 'rows'} in the table" if left > 0 else ""
+
+
+def titled(title: str, shown: int, of: int) -> str:
+    """A title, and what `more` has to add to it."""
+    return "; ".join(part for part in (title, more(shown, of)) if part)
 
 
 def pareto(points: Sequence[tuple[float, float]]) -> list[int]:

@@ -18,14 +18,14 @@ LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 def with_plan(table: Table) -> list[tuple[Row, int, dict[str, Any]]]:
-    """Rows that can be drawn, each with the seed and plan of its first record that has one."""
+    """Rows that have a plan, each with the seed and plan of its first record that has one."""
     found = []
     for row in table.rows:
         for record in row.records:
             if record.result.plan and record.result.plan.get("table"):
                 found.append((row, record.seed, record.result.plan))
                 break
-    return found[:AT_MOST]
+    return found
 
 
 def side_by_side(table: Table, stem: Path) -> list[Path]:
@@ -33,7 +33,8 @@ def side_by_side(table: Table, stem: Path) -> list[Path]:
 
     Neighbours that run the same variant are joined by a bar. No file where no record has a plan.
     """
-    found = with_plan(table)
+    planned = with_plan(table)
+    found = planned[:AT_MOST]
     if not found:
         return []
     deepest = max(len(plan["depths"]) for _, _, plan in found)
@@ -62,6 +63,8 @@ def side_by_side(table: Table, stem: Path) -> list[Path]:
                 middle, deepest - 0.2, f"{paint.clip(row.title, 20)}\nseed {seed}", ha="center", va="bottom", fontsize=8
             )
             left += needed
+        if more := paint.more(len(found), len(planned)):
+            axes.text(width - margins[0] - 0.2, 0.2 - margins[1], more, ha="right", va="bottom", fontsize=7.5)
         return paint.save(figure, stem)
 
 

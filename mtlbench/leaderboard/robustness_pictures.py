@@ -48,7 +48,7 @@ def degradation(table: Table, stem: Path) -> list[Path]:
             axes.tick_params(labelbottom=True)  # the last panel of a row may have none below
         for axes in grid[len(panels) :]:
             axes.set_axis_off()
-        figure.supxlabel("severity", fontsize=9.5)
+        figure.supxlabel(paint.titled("severity", len(rows), len(table.rows)), fontsize=9.5)
         figure.supylabel("skill ↑, mean over corruptions", fontsize=9.5)
         figure.legend(loc="outside right upper", fontsize=8)
         return paint.save(figure, stem)
@@ -66,11 +66,12 @@ def heat_map(table: Table, stem: Path) -> list[Path]:
     values = [[one.interval(row).mean for row in rows] for one in shown]
     with paint.canvas(2.6 + 0.62 * len(rows), 1.6 + 0.27 * len(shown)) as figure:
         axes = figure.subplots()
-        mesh = _matrix(axes, values, [one.title for one in shown], [paint.clip(row.title, 24) for row in rows])
+        mesh = _matrix(axes, values, [one.title for one in shown], [row.title for row in rows])
         for place in range(1, len(shown)):
             if shown[place].kind != shown[place - 1].kind:
                 axes.axhline(place - 0.5, color="white", linewidth=4)
-        axes.set_title(f"{paint.clip(table.dataset)}: mean skill", loc="left", fontsize=10)
+        title = paint.titled(f"{paint.clip(table.dataset)}: mean skill", len(rows), len(table.rows))
+        axes.set_title(title, loc="left", fontsize=10)
         figure.colorbar(mesh, ax=axes, shrink=0.6, aspect=30)
         return paint.save(figure, stem)
 
@@ -100,7 +101,8 @@ def attack_map(table: Table, stem: Path) -> list[Path]:
         for axes in grid[len(rows) :]:
             axes.set_axis_off()
         figure.supylabel("attacked task", fontsize=9.5)
-        figure.suptitle(f"{paint.clip(table.dataset)}: skill under PGD, ε = {radius}/255", fontsize=10)
+        title = f"{paint.clip(table.dataset)}: skill under PGD, ε = {paint.literal(radius)}/255"
+        figure.suptitle(paint.titled(title, len(rows), len(table.rows)), fontsize=10)
         figure.colorbar(mesh, ax=list(grid), shrink=0.7, aspect=30)
         return paint.save(figure, stem)
 
@@ -132,8 +134,9 @@ def _matrix(
     low, high = limits or (min(finite, default=0.0), max(finite, default=1.0))
     mesh = axes.imshow(values, cmap="cividis", vmin=low, vmax=high, aspect="auto")
     axes.grid(visible=False)
-    axes.set_yticks(range(len(left)), left, fontsize=8)
-    axes.set_xticks(range(len(top)), top, rotation=40, ha="right", rotation_mode="anchor", fontsize=8)
+    axes.set_yticks(range(len(left)), [paint.clip(name, 30) for name in left], fontsize=8)
+    names = [paint.clip(name, 24) for name in top]
+    axes.set_xticks(range(len(top)), names, rotation=40, ha="right", rotation_mode="anchor", fontsize=8)
     for spine in axes.spines.values():
         spine.set_visible(False)
     axes.tick_params(length=0)
