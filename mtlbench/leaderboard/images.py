@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -28,16 +29,30 @@ def image_noise(first: Record, second: Record, draws: int = 1000) -> list[ImageN
     """Every task's primary metric, clustered by scene where scenes are known.
 
     Recomputed from the per-image statistics in the records through the task's own `summarise`. This is the noise of the
-    test set for two networks as they are, not that of training them again.
+    test set for two networks as they are, not that of training them again. Images are paired by their place, so both
+    records must be of the same prepared data.
     """
+    prepared = [_fingerprint(record) for record in (first, second)]
+    if not prepared[0] or prepared[0] != prepared[1]:
+        reason = "the records are of differently prepared data (protocol: dataset.fingerprint)"
+        return [ImageNoise(card.name, card.primary, None, reason) for card in first.tasks]
     return [_task(first, second, card, draws) for card in first.tasks]
 
 
+def _fingerprint(record: Record) -> str:
+    """Of the prepared data; empty where the protocol card does not say."""
+    dataset = record.protocol.get("dataset")
+    return str(dataset.get("fingerprint") or "") if isinstance(dataset, Mapping) else ""
+
+
 def _task(first: Record, second: Record, card: TaskCard, draws: int) -> ImageNoise:
-    statistics = [
-        {name: packed.unpack() for name, packed in record.result.images.get(card.name, {}).items()}
-        for record in (first, second)
-    ]
+    try:
+        statistics = [
+            {name: packed.unpack() for name, packed in record.result.images.get(card.name, {}).items()}
+            for record in (first, second)
+        ]
+    except (TypeError, ValueError, zlib.error) as error:
+        return ImageNoise(card.name, card.primary, None, f"per-image statistics cannot be unpacked ({error})")
     if not all(statistics):
         return ImageNoise(card.name, card.primary, None, "a record has no per-image statistics")
     counts = {len(array) for named in statistics for array in named.values()}

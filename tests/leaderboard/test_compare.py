@@ -62,7 +62,7 @@ def boundary_record(seed, quality):
     record = fabricate.record(seed=seed)
     card = record.tasks[0].model_copy(update={"name": "digit", "kind": task.kind, "primary": task.primary.name})
     record.tasks = [card]
-    record.protocol = {"dataset": {"tasks": [task.describe()]}}
+    record.protocol = {"dataset": {"fingerprint": "0" * 12, "tasks": [task.describe()]}}
     record.result.images = {"digit": {name: Packed.pack(value.numpy()) for name, value in statistics.items()}}
     totals = {name: value.sum(0) for name, value in statistics.items()}
     record.result.test.metrics["digit"] = task.summarise(totals)
@@ -103,3 +103,19 @@ def test_a_record_is_shown_whole():
         "budget.rule",
     ):
         assert word in text, word
+
+
+def test_images_of_differently_prepared_data_are_not_paired():
+    first, second = boundary_record(0, 1.0), boundary_record(1, 6.0)
+    second.protocol["dataset"]["fingerprint"] = "1" * 12
+    assert "differently prepared" in image_noise(first, second, draws=10)[0].reason
+    for record in (first, second):
+        del record.protocol["dataset"]["fingerprint"]
+    assert "differently prepared" in image_noise(first, second, draws=10)[0].reason
+
+
+def test_broken_statistics_are_a_reason_and_no_crash():
+    first, second = boundary_record(0, 1.0), boundary_record(1, 6.0)
+    packed = next(iter(second.result.images["digit"].values()))
+    packed.data = "AAAA"
+    assert "cannot be unpacked" in image_noise(first, second, draws=10)[0].reason
