@@ -7,6 +7,7 @@ epochs that a finished trial kept; it lies in a file of its own beside the recor
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +17,9 @@ from mtlbench.errors import UserError
 from mtlbench.record import Evaluation, Record, write_text
 
 SUFFIX = ".hindsight.json"
+
+TOLERANCE = 1e-4
+"""Relative: BatchNorm's statistics are recomputed, and not to the bit on every device."""
 
 
 class Hindsight(BaseModel):
@@ -30,6 +34,22 @@ class Hindsight(BaseModel):
 
     record: str
     test: dict[int, Evaluation]
+
+    def fits(self, record: Record) -> bool:
+        """Whether the selected epochs gave the record's own test metrics: a trial that was trained again gives others."""
+        for part, epoch in record.result.selected.items():
+            for task in part.split("+"):
+                own = record.result.test.metrics.get(task, {})
+                seen = self.test[epoch].metrics.get(task, {}) if epoch in self.test else {}
+                if not own or not all(_close(value, seen.get(name)) for name, value in own.items()):
+                    return False
+        return True
+
+
+def _close(a: float, b: float | None) -> bool:
+    if b is None or math.isnan(a) or math.isnan(b):
+        return b is not None and math.isnan(a) and math.isnan(b)
+    return math.isclose(a, b, rel_tol=TOLERANCE, abs_tol=1e-6)
 
 
 def path_of(record: Path) -> Path:
@@ -60,7 +80,8 @@ def look_back(record: Record, work: Path, watch: Callable[[int, int], None] | No
     if not wanted <= set(epochs) or not (folder / "spec.json").is_file():
         raise UserError(
             f"{record.row} on {record.dataset}, seed {record.seed}: {folder} has {len(wanted & set(epochs))} of its "
-            f"{len(wanted)} selectable epochs. Train it with --keep-checkpoints (and --force, if its record is there)."
+            f"{len(wanted)} selectable epochs. Train it again with --keep-checkpoints into an empty results folder, or with "
+            "`mtlbench train --force`."
         )
     trial = Trial(TrialSpec.model_validate_json((folder / "spec.json").read_text(encoding="utf-8")), work)
     found = {}

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from mtlbench.leaderboard import paint
-from mtlbench.leaderboard.policy_picture import draw_policy
+from mtlbench.leaderboard.policy_picture import draw_policy, wrong_policy
+from mtlbench.leaderboard.shapes import is_number
 from mtlbench.leaderboard.table import Table
-from mtlbench.leaderboard.tree_picture import draw_merge_tree
+from mtlbench.leaderboard.tree_picture import draw_merge_tree, wrong_merge_tree
 
 
 def draw_gradients(artefact: dict[str, Any], path: Path) -> None:
@@ -23,7 +24,9 @@ def draw_gradients(artefact: dict[str, Any], path: Path) -> None:
             values = [epoch["cosine"].get(pair) for epoch in epochs]
             points = [(number, value) for number, value in enumerate(values, 1) if value is not None]
             if points:
-                axes.plot(*zip(*points, strict=True), marker="o", markersize=3, label=pair.replace("|", " · "))
+                axes.plot(
+                    *zip(*points, strict=True), marker="o", markersize=3, label=paint.literal(pair.replace("|", " · "))
+                )
         axes.axhline(0.0, color="0.4", linewidth=0.8)
         axes.set_xlabel("epoch")
         axes.set_ylabel("cosine of task gradients")
@@ -32,22 +35,53 @@ def draw_gradients(artefact: dict[str, Any], path: Path) -> None:
         paint.save(figure, path.with_suffix(""))
 
 
-KINDS: dict[str, tuple[str, Callable[[dict[str, Any], Path], None]]] = {
-    "policy": ("What each task executes and skips", draw_policy),
-    "merge_tree": ("How the task networks merged", draw_merge_tree),
-    "diagnostics": ("Cosine between the tasks' gradients", draw_gradients),
+def wrong_gradients(artefact: Any) -> str:
+    """Why `draw_gradients` cannot draw it; empty where it can."""
+    epochs = artefact.get("epochs") if isinstance(artefact, Mapping) else None
+    if not isinstance(epochs, list) or not all(isinstance(epoch, Mapping) for epoch in epochs):
+        return "`epochs` is expected to be a list"
+    for epoch in epochs:
+        cosines = epoch.get("cosine")
+        if not isinstance(cosines, Mapping) or not all(one is None or is_number(one) for one in cosines.values()):
+            return "`cosine` of every epoch is expected: task|task → number or null"
+    return ""
+
+
+class Kind(NamedTuple):
+    """A kind of artefact: its caption, what draws it (PNG and SVG), and what says why it cannot be drawn ("" if it can)."""
+
+    caption: str
+    picture: Callable[[dict[str, Any], Path], None]
+    wrong: Callable[[Any], str]
+
+
+KINDS: dict[str, Kind] = {
+    "policy": Kind("What each task executes and skips", draw_policy, wrong_policy),
+    "merge_tree": Kind("How the task networks merged", draw_merge_tree, wrong_merge_tree),
+    "diagnostics": Kind("Cosine between the tasks' gradients", draw_gradients, wrong_gradients),
 }
-"""Artefact → caption, and what draws it (PNG and SVG)."""
+
+UNDRAWABLE = (KeyError, TypeError, ValueError, IndexError, AttributeError, ArithmeticError)
+"""What drawing raises at values that no check foresaw."""
 
 
-def draw(table: Table, folder: Path) -> Iterator[tuple[str, str, list[Path]]]:
-    """Draw every row's artefacts, of its first seed; yields the files' common stem, a caption, and the files."""
+def draw(table: Table, folder: Path, left_out: list[str]) -> Iterator[tuple[str, str, list[Path]]]:
+    """Draw every row's artefacts, of its first seed; yields the files' common stem, a caption, and the files.
+
+    Args:
+        left_out: gets a line for every picture that could not be drawn: one record must not stop all leaderboards.
+    """
     for number, row in enumerate(table.rows):
-        for kind, (caption, picture) in KINDS.items():
-            artefact = row.records[0].result.artefacts.get(kind)
+        for name, kind in KINDS.items():
+            record = row.records[0]
+            artefact = record.result.artefacts.get(name)
             if artefact:
                 plain = re.sub(r"[^A-Za-z0-9]+", "_", row.title).strip("_")[:60]
-                stem = f"{kind}-{plain}-{number}-{table.protocol_id}"
-                picture(artefact, folder / f"{stem}.png")
+                stem = f"{name}-{plain}-{number}-{table.protocol_id}"
+                try:
+                    kind.picture(artefact, folder / f"{stem}.png")
+                except UNDRAWABLE as error:
+                    left_out.append(f"record {record.id}: its {name} cannot be drawn ({type(error).__name__}: {error})")
+                    continue
                 files = [folder / f"{stem}{ending}" for ending in (".png", ".svg")]
-                yield stem, f"{row.title}, seed {row.records[0].seed}: {caption}", files
+                yield stem, f"{row.title}, seed {record.seed}: {kind.caption}", files

@@ -50,6 +50,7 @@ def draw_board(
     links: Mapping[str, str],
     published: Sequence[Reported],
     hindsight: Mapping[str, Hindsight] | None = None,
+    left_out: list[str] | None = None,
 ) -> list[Path]:
     """Write Markdown, CSV, LaTeX, page and pictures of one dataset; returns the files, the Markdown first.
 
@@ -57,7 +58,9 @@ def draw_board(
         links: record id → its file, relative to the folder.
         published: reported rows of this dataset.
         hindsight: record id → its epochs on test, of those that looked back.
+        left_out: gets a line for every picture that could not be drawn.
     """
+    left_out = [] if left_out is None else left_out
     seen = hindsight or {}
     drawn: list[Path] = []
     pictures: dict[str, list[tuple[str, str]]] = {}
@@ -70,7 +73,7 @@ def draw_board(
             if files:
                 drawn += files
                 found.append((stem, caption))
-        for stem, caption, files in artefacts.draw(table, folder):
+        for stem, caption, files in artefacts.draw(table, folder, left_out):
             drawn += files
             found.append((stem, caption))
         texts[f"leaderboard-{table.protocol_id}.tex"] = latex.table(table)

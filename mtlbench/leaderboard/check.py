@@ -10,12 +10,19 @@ from pathlib import Path
 
 from mtlbench import record as records
 from mtlbench.errors import UserError
+from mtlbench.hindsight import Hindsight
+from mtlbench.leaderboard.check_structure import structure
+from mtlbench.leaderboard.check_together import consistent
+from mtlbench.leaderboard.shapes import is_finite
 from mtlbench.record import Evaluation, Record, TaskCard, canonical
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
 """What a dataset may be called: its leaderboard is a folder of that name."""
 
 TOLERANCE = 1e-6
+
+SIGNED = frozenset({"correlation", "pearson", "spearman", "cosine", "cos", "kappa", "mcc", "r2"})
+"""Metrics whose perfect value is 1 and that can be negative all the same; others of that kind are fractions."""
 
 
 def check_file(path: Path, sources: Mapping[str, str] | None = None) -> list[str]:
@@ -32,7 +39,10 @@ def check_file(path: Path, sources: Mapping[str, str] | None = None) -> list[str
 
 
 def read_checked(paths: list[Path]) -> tuple[list[tuple[Path, Record]], list[str]]:
-    """Read records: the good ones with their files, and one line for each that was refused, with its first problem."""
+    """Read records: the good ones with their files, and one line for each that was refused, with its first problem.
+
+    A record is good if it is fit by itself (`problems`) and contradicts no other (`consistent`).
+    """
     good, refused = [], []
     for path in sorted(paths):
         try:
@@ -45,7 +55,8 @@ def read_checked(paths: list[Path]) -> tuple[list[tuple[Path, Record]], list[str
             good.append((path, record))
         else:
             refused.append(f"{path}: {first}")
-    return good, refused
+    kept, contradicting = consistent(good)
+    return kept, refused + contradicting
 
 
 def problems(record: Record, sources: Mapping[str, str] | None = None) -> Iterator[str]:
@@ -58,13 +69,35 @@ def problems(record: Record, sources: Mapping[str, str] | None = None) -> Iterat
     yield from _tasks(record.tasks)
     for name, evaluation in {"val": record.result.val, "test": record.result.test, **record.result.shifted}.items():
         yield from _evaluation(name, evaluation, record.tasks)
+    for point in record.result.curve:
+        if point.val is not None:
+            yield from _evaluation(f"curve, epoch {point.epoch}", point.val, record.tasks)
     yield from _costs(record)
     yield from _selection(record)
+    yield from _reference(record)
+    yield from structure(record)
     if not record.provenance.sources or not all(record.provenance.sources.values()):
         yield "provenance.sources: the hashes of the plugins' sources are missing"
     for plugin, digest in (sources or {}).items():
         if record.provenance.sources.get(plugin, digest) != digest:
             yield f"provenance.sources: {plugin} is another version than the one here"
+    for plugin in record.method.split("+") if sources is not None else ():
+        if plugin not in record.provenance.sources:
+            yield f"provenance.sources: the hash of its own method {plugin} is missing"
+
+
+def hindsight_problems(record: Record, seen: Hindsight) -> Iterator[str]:
+    """What is wrong with the file of epochs on test that lies beside a record."""
+    if seen.record != record.id:
+        yield f"is of record {seen.record}, and lies beside {record.id}"
+    elif not seen.test:
+        yield "has no epoch"
+    elif not seen.fits(record):
+        yield "its epochs are not those of the record, which was trained again; run `mtlbench inflation`"
+    for epoch, evaluation in seen.test.items():
+        yield from _evaluation(f"epoch {epoch}", evaluation, record.tasks)
+        if set(evaluation.skill) != set(record.result.test.skill):
+            yield f"epoch {epoch}: has skills of other tasks than the record"
 
 
 def _tasks(tasks: list[TaskCard]) -> Iterator[str]:
@@ -76,6 +109,13 @@ def _tasks(tasks: list[TaskCard]) -> Iterator[str]:
         names = [metric.name for metric in task.metrics]
         if task.primary not in names:
             yield f"task {task.name}: its primary metric {task.primary!r} is not among {', '.join(names)}"
+        if len(set(names)) < len(names):
+            yield f"task {task.name}: a metric stands twice"
+        if "+" in task.name:
+            yield f"task {task.name}: + joins the names of tasks, and stands in none"
+        for metric in task.metrics:
+            if not math.isfinite(metric.perfect):
+                yield f"task {task.name}: the perfect {metric.name} is {metric.perfect}, expected a finite number"
 
 
 def _evaluation(name: str, evaluation: Evaluation, tasks: list[TaskCard]) -> Iterator[str]:
@@ -95,6 +135,8 @@ def _evaluation(name: str, evaluation: Evaluation, tasks: list[TaskCard]) -> Ite
                 1.0, abs(metric.perfect)
             ):
                 yield f"{where} = {value:g} is better than perfect ({metric.perfect:g})"
+            elif value < 0 and metric.higher_is_better and metric.perfect in (1, 100) and metric.name not in SIGNED:
+                yield f"{where} = {value:g} is negative, and a fraction cannot be"
         yield from _skill(name, evaluation, task)
     skills = [evaluation.skill[task.name] for task in tasks if task.name in evaluation.skill]
     mean = sum(skills) / len(skills) if skills else math.nan
@@ -125,11 +167,15 @@ def _costs(record: Record) -> Iterator[str]:
         ("flops.all", cost.flops.get("all", 0)),
         ("images", cost.images),
         ("updates", cost.updates),
+        ("training_flops", cost.training_flops),
     ):
         if positive <= 0:
             yield f"cost.{name} is {positive}, expected more than 0"
     if cost.parameters.get("shared", 0) > cost.parameters.get("total", 0):
         yield "cost.parameters: more are shared than there are"
+    for batch, timing in measured.latency_ms.items():
+        if not is_finite(timing.get("median")) or timing["median"] <= 0:
+            yield f"latency_ms, batch {batch}: median is {timing.get('median')!r}, expected a number of ms"
     for name, number in {**record.result.extra, **vars(measured)}.items():
         if isinstance(number, int | float) and not math.isfinite(number):
             yield f"{name} is {number}, expected a finite number"
@@ -138,7 +184,21 @@ def _costs(record: Record) -> Iterator[str]:
             yield f"measured.{name} is negative"
 
 
+def _reference(record: Record) -> Iterator[str]:
+    """What Δ is measured against are networks of their own: anything else would make the others look better or worse."""
+    table = (record.result.plan or {}).get("table")
+    rows = [row for row in table if isinstance(row, list)] if isinstance(table, list) else []
+    # As text, because what stands in a plan is not known yet.
+    used = [[repr(entry) for entry in row if entry is not None] for row in rows]
+    shared = record.result.cost.parameters.get("shared", 0) > 0 or any(len(set(row)) < len(row) for row in used)
+    if record.reference and shared:
+        yield f"reference: {record.method} shares parameters between tasks, and what Δ is measured against shares none"
+
+
 def _selection(record: Record) -> Iterator[str]:
+    parts, tasks = "+".join(record.result.selected), "+".join(task.name for task in record.tasks)
+    if sorted(parts.split("+")) != sorted(tasks.split("+")):
+        yield f"selected: its parts are {', '.join(record.result.selected) or 'none'}, expected each task in one of them"
     epochs = {point.epoch for point in record.result.curve if point.selectable}
     for part, epoch in record.result.selected.items():
         if epochs and epoch not in epochs:

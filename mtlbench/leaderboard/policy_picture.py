@@ -5,10 +5,12 @@ Drawn from the artefact "policy" of a record, whatever method left it there.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mtlbench.leaderboard import paint
+from mtlbench.leaderboard.shapes import are_names, is_count, is_finite, is_matrix
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -46,6 +48,25 @@ def draw_policy(artefact: dict[str, Any], path: Path) -> None:
         if history:
             _evolution(parts[1], tasks, blocks, history)
         paint.save(figure, path.with_suffix(""))
+
+
+def wrong_policy(artefact: Any) -> str:
+    """Why `draw_policy` cannot draw it; empty where it can."""
+    if not isinstance(artefact, Mapping) or not all(are_names(artefact.get(key)) for key in ("tasks", "blocks")):
+        return "`tasks` and `blocks` are expected to be lists of names"
+    tasks, blocks = len(artefact["tasks"]), len(artefact["blocks"])
+    for key, columns in (("probability", blocks), ("decision", blocks), ("correlation", tasks)):
+        if not is_matrix(artefact.get(key), tasks, columns):
+            return f"`{key}` is expected to be {tasks} × {columns} numbers"
+    history = artefact.get("history") or []
+    if not isinstance(history, list):
+        return "`history` is expected to be a list"
+    for point in history:
+        if not isinstance(point, Mapping) or not is_finite(point.get("epoch")) or not is_count(point.get("gated")):
+            return "every entry of `history` is expected to have numbers `epoch` and `gated`"
+        if not is_matrix(point.get("probability"), tasks, blocks):
+            return f"`probability` of every entry of `history` is expected to be {tasks} × {blocks} numbers"
+    return ""
 
 
 def _decisions(figure: SubFigure, axes: Axes, artefact: dict[str, Any]) -> None:
@@ -102,7 +123,7 @@ def _evolution(figure: SubFigure, tasks: list[str], blocks: list[str], history: 
         axes.xaxis.get_major_locator().set_params(integer=True, nbins=6)
         axes.grid(visible=False)
     step = 1 if len(blocks) <= _MOST_LABELS else max(1, len(blocks) // 12)
-    panels[0].set_yticks(range(0, len(blocks), step), blocks[::step], fontsize=7)
+    panels[0].set_yticks(range(0, len(blocks), step), [paint.literal(name) for name in blocks[::step]], fontsize=7)
     figure.suptitle("over policy learning (blocks below the line are executed by all)", x=0.01, ha="left", fontsize=9)
 
 

@@ -126,7 +126,7 @@ class Board:
 def boards(records: Iterable[Record]) -> list[Board]:
     """Records, in any order, to one board a dataset, sorted by name."""
     by_dataset: dict[str, dict[str, list[Record]]] = defaultdict(lambda: defaultdict(list))
-    for record in sorted({record.id: record for record in records}.values(), key=lambda record: record.id):
+    for record in sorted({(one.dataset, one.id): one for one in records}.values(), key=lambda one: one.id):
         by_dataset[record.dataset][record.protocol_id].append(record)
     found = []
     for dataset, by_protocol in sorted(by_dataset.items()):

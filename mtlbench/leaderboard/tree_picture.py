@@ -5,10 +5,12 @@ Drawn from the artefact "merge_tree" of a record, whatever method left it there.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mtlbench.leaderboard import paint
+from mtlbench.leaderboard.shapes import are_names, is_count, is_finite, is_matrix
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -52,6 +54,38 @@ def draw_merge_tree(artefact: dict[str, Any], path: Path) -> None:
         if parts:
             _cost(parts.pop(0), artefact["frames"], tested)
         paint.save(figure, path.with_suffix(""))
+
+
+def wrong_merge_tree(artefact: Any) -> str:
+    """Why `draw_merge_tree` cannot draw it; empty where it can."""
+    if not isinstance(artefact, Mapping) or not all(are_names(artefact.get(key)) for key in ("tasks", "units")):
+        return "`tasks` and `units` are expected to be lists of names"
+    frames, tested = artefact.get("frames"), artefact.get("similarity") or []
+    if not isinstance(frames, list) or not frames or not isinstance(tested, list):
+        return "`frames` is expected to be a list, not empty, and `similarity` a list"
+    units, tasks = len(artefact["units"]), len(artefact["tasks"])
+    for frame in frames:
+        if not isinstance(frame, Mapping) or not all(is_finite(frame.get(key)) for key in ("epoch", "parameters", "flops")):
+            return "every frame is expected to have numbers `epoch`, `parameters` and `flops`"
+        if frame["parameters"] <= 0 or frame["flops"] <= 0:
+            return "`parameters` and `flops` of every frame are expected to be more than 0"
+        table: Any = frame.get("table")
+        if not is_matrix(table, units, tasks) or not all(is_count(entry) for row in table for entry in row):
+            return f"`table` of every frame is expected to be {units} × {tasks} variant numbers"
+    return next((wrong for entry in tested if (wrong := _wrong_test(entry))), "")
+
+
+def _wrong_test(entry: Any) -> str:
+    if not isinstance(entry, Mapping) or not are_names(entry.get("tasks")) or not isinstance(entry.get("unit"), str):
+        return "every entry of `similarity` is expected to have a `unit` and `tasks`"
+    merged = entry.get("merged")
+    if not is_finite(entry.get("epoch")) or not isinstance(merged, list) or not all(map(are_names, merged)):
+        return "every entry of `similarity` is expected to have an `epoch` and the groups `merged`"
+    size = len(entry["tasks"])
+    for key in ("before", "after"):
+        if key not in entry or (entry[key] is not None and not is_matrix(entry[key], size, size)):
+            return f"`{key}` of every entry of `similarity` is expected to be {size} × {size} numbers, or null"
+    return ""
 
 
 def thinned(items: list[Any], most: int) -> list[Any]:

@@ -175,7 +175,7 @@ def record(
         tasks=TASKS, protocol=card, protocol_id=identity(card),
         provenance=Provenance(
             mtlbench="0.1.0", versions={"torch": "2.6.0", "numpy": "2.1.0"}, machine={"cpu": "8 cores", "device": "cpu"},
-            sources=sources or {f"methods/{method}.py": "0" * 16}, created=created,
+            sources=sources or dict.fromkeys(method.split("+"), "0" * 16), created=created,
         ),
         result=Result(
             selected={name: epochs - 1 for name in names} if reference else {"+".join(names): epochs},
