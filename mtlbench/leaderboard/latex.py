@@ -12,12 +12,16 @@ _SPECIAL = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
     "±": r"$\pm$", "↑": r"$\uparrow$", "↓": r"$\downarrow$", "Δ": r"$\Delta$", "°": r"$^\circ$", "–": "--", "−": "$-$",
+    "|": r"\textbar{}", '"': r"\textquotedblright{}", "[": "{[}", "*": "{*}",
     "·": r"$\cdot$", "…": r"\dots{}", "δ": r"$\delta$",
 }  # fmt: skip
 
 
 def escape(value: str) -> str:
-    """Text that LaTeX prints as it stands."""
+    """Text that LaTeX prints as it stands.
+
+    A bracket or star that follows the end of a line would be taken for its argument.
+    """
     return "".join(_SPECIAL.get(letter, letter) for letter in " ".join(value.split()))
 
 

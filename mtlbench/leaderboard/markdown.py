@@ -160,6 +160,10 @@ def _differences(board: Board) -> str:
 
 
 def escape(value: str) -> str:
-    """Text that neither HTML nor Markdown takes for markup."""
+    """Text that neither HTML nor Markdown takes for markup.
+
+    An underscore between letters or digits is no markup, and stays readable: `hard_sharing`.
+    """
     value = " ".join(value.split())
-    return re.sub(r"([\\`*\[\]|~])", r"\\\1", html.escape(value, quote=False))
+    value = re.sub(r"([\\`*\[\]|~])", r"\\\1", html.escape(value, quote=False))
+    return re.sub(r"(?<![^\W_])_|_(?![^\W_])", r"\\_", value)

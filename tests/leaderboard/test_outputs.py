@@ -108,7 +108,7 @@ def test_html_markdown_and_latex_are_escaped(tmp_path, without_pictures):
     assert html.escape(NASTY) in page
     assert NASTY not in (tmp_path / "out" / "index.html").read_text()
     (paper,) = (tmp_path / "out" / "streets").glob("*.tex")
-    assert r"a|b=\textless{}b\textgreater{}\&\_\$" in paper.read_text()
+    assert r"a\textbar{}b=\textless{}b\textgreater{}\&\_\$" in paper.read_text()
     readme = (tmp_path / "out" / "streets" / "README.md").read_text()
     assert r"a\|b=&lt;b&gt;&amp;" in readme
 
@@ -185,3 +185,13 @@ def test_the_terminal_leaderboard_fits_a_hundred_columns():
     for word in ("cross_stitch", "Δ task", "mIoU", "abs_err", "FLOPs", "seeds", "ref."):
         assert word in text
     assert "No records" in str(terminal([]))
+
+
+def test_names_are_escaped_only_where_they_would_be_markup():
+    assert markdown.escape("__bold__") == r"\_\_bold\_\_"
+    assert markdown.escape("hard_sharing cross_stitch+x_1") == "hard_sharing cross_stitch+x_1"
+    assert markdown.escape("_a (b_) _") == r"\_a (b\_) \_"
+    assert (
+        latex.escape('a|b "c" <d>') == r"a\textbar{}b \textquotedblright{}c\textquotedblright{} \textless{}d\textgreater{}"
+    )
+    assert latex.escape("[x] *y") == "{[}x] {*}y", "after the end of a line they would be its argument"
