@@ -25,7 +25,7 @@ from mtlbench.errors import UserError, did_you_mean
 from mtlbench.leaderboard import critical, parallel, reported, site
 from mtlbench.leaderboard import format as text
 from mtlbench.leaderboard.board import draw_board
-from mtlbench.leaderboard.check import read_checked
+from mtlbench.leaderboard.check import NAME, hindsight_problems, read_checked
 from mtlbench.leaderboard.table import Board, boards
 from mtlbench.leaderboard.terminal import Summary, summary
 from mtlbench.record import Record, write_text
@@ -74,7 +74,8 @@ def draw_all(results: Path, out: Path, datasets: Sequence[str] | None = None, pu
     states = _states(out)
     _require(results, datasets, groups)
     rows = _published(published or out / "reported")
-    asked = [dataset for dataset in sorted(groups) if not datasets or dataset in datasets or dataset == UNKNOWN]
+    # What has no good name has no folder that remembers it, and is read each time.
+    asked = [name for name in sorted(groups) if not datasets or name in datasets or not NAME.fullmatch(name)]
     jobs, kept = [], []
     for dataset in asked:
         mine = [row for row in rows if row.fields["dataset"] == dataset]
@@ -88,16 +89,16 @@ def draw_all(results: Path, out: Path, datasets: Sequence[str] | None = None, pu
         states |= parallel.each(lambda job: (job.dataset, _draw(results, out, job, states.get(job.dataset))), jobs)
     present = {dataset: state for dataset, state in sorted(states.items()) if dataset in groups and state["outputs"]}
     chosen = [dataset for dataset in asked if dataset in present]
-    refused = [line for dataset in asked for line in states[dataset]["refused"]]
+    refused = {dataset: states[dataset]["refused"] for dataset in sorted(groups) if dataset in states}
     _require(results, datasets, present)
     return Drawn(
         files=[
             *(out / dataset / name for dataset in chosen for name in present[dataset]["outputs"]),
-            *_index(out, present, refused),
+            *_index(out, present, [line for lines in refused.values() for line in lines], rows),
         ],
         drawn=[job.dataset for job in jobs if job.dataset in present],
-        kept=kept,
-        refused=refused,
+        kept=[dataset for dataset in kept if dataset in present],
+        refused=[line for dataset in asked for line in refused[dataset]],
         summaries=[present[dataset]["summary"] for dataset in chosen],
     )
 
@@ -200,16 +201,35 @@ def _draw(results: Path, out: Path, job: _Job, before: dict[str, Any] | None) ->
     if found:
         (board,) = boards(record for _, record in found)
         links = {record.id: Path(os.path.relpath(path, folder)).as_posix() for path, record in found}
-        looked = [hindsight.path_of(path) for path, _ in found]
-        seen = {one.record: one for one in (hindsight.read(path) for path in looked if path.is_file())}
-        state["outputs"] = [path.name for path in draw_board(board, folder, links, job.published, seen)]
+        seen = _looked_back(found, refused)
+        state["outputs"] = [path.name for path in draw_board(board, folder, links, job.published, seen, refused)]
         state["entry"], state["summary"] = _entry(board), summary(board)
         state["ranks"] = {row.title: row.cells["rank/task"].mean for row in board.tables[0].rows if row.ranked}
     for name in set(before["outputs"] if before else ()) - set(state["outputs"]):
         (folder / name).unlink(missing_ok=True)
-    if found or before:
+    if NAME.fullmatch(job.dataset):
         write_text(folder / STATE, site.dump(state))
     return state
+
+
+def _looked_back(found: list[tuple[Path, Record]], refused: list[str]) -> dict[str, hindsight.Hindsight]:
+    """Record id → its epochs on test; a file beside a record that is not fit is left out and named."""
+    seen = {}
+    for path, record in found:
+        beside = hindsight.path_of(path)
+        if not beside.is_file():
+            continue
+        try:
+            one = hindsight.read(beside)
+        except UserError as error:
+            refused.append(str(error))
+            continue
+        first = next(hindsight_problems(record, one), None)
+        if first is None:
+            seen[record.id] = one
+        else:
+            refused.append(f"{beside}: {first}")
+    return seen
 
 
 def _entry(board: Board) -> dict[str, Any]:
@@ -227,7 +247,9 @@ def _entry(board: Board) -> dict[str, Any]:
     }
 
 
-def _index(out: Path, states: dict[str, dict[str, Any]], refused: list[str]) -> list[Path]:
+def _index(
+    out: Path, states: dict[str, dict[str, Any]], refused: list[str], published: Sequence[reported.Reported]
+) -> list[Path]:
     """The first page and what all pages share; the diagram over datasets is drawn when ranks changed."""
     ranks = {dataset: state["ranks"] for dataset, state in states.items()}
     key = hashlib.sha256(json.dumps([ranks, _code()], sort_keys=True).encode()).hexdigest()
@@ -241,7 +263,8 @@ def _index(out: Path, states: dict[str, dict[str, Any]], refused: list[str]) -> 
         write_text(out / STATE, site.dump({"key": key, "outputs": names}))
     diagram = [out / name for name in names if not name.startswith("assets/")]
     entries = [state["entry"] for state in states.values()]
-    page, path = site.index(entries, refused, "critical_differences" if diagram else ""), out / "index.html"
+    others = [row for row in published if row.fields["dataset"] in reported.OTHER_DATA]
+    page, path = site.index(entries, refused, "critical_differences" if diagram else "", others), out / "index.html"
     if not path.exists() or path.read_text(encoding="utf-8") != page:
         write_text(path, page)
     return [path, *diagram]
@@ -274,7 +297,15 @@ def _code() -> str:
     sources = [path for path in sorted(package.rglob("*")) if path.suffix in (".py", ".html", ".css", ".js")]
     sources += [
         package.parent / name
-        for name in ("measure/agreement.py", "measure/delta.py", "measure/statistics.py", "record.py", "hindsight.py")
+        for name in (
+            "measure/agreement.py",
+            "measure/delta.py",
+            "measure/robustness_delta.py",
+            "measure/robustness_summary.py",
+            "measure/statistics.py",
+            "record.py",
+            "hindsight.py",
+        )
     ]
     digest = hashlib.sha256()
     for path in sources:

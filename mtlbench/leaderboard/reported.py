@@ -33,6 +33,10 @@ REQUIRED = (
     "status",
 )
 
+OTHER_DATA = ("nyudv2", "cityscapes-3d", "taskonomy-tiny")
+"""Published datasets that no plugin prepares: other classes, tasks or selections of the same images (NYUD-v2 with 40
+classes, Cityscapes with boxes in 3D, Tiny-Taskonomy). They are shown on the first page instead of a dataset's."""
+
 
 @dataclass
 class Reported:
@@ -82,7 +86,7 @@ def read(folder: Path) -> list[Reported]:
             references.setdefault((row.fields["dataset"], row.fields["protocol"]), row)
     for row in rows:
         reference = references.get(row.group) or references.get((row.fields["dataset"], row.fields["protocol"]))
-        if reference is not None and row.fields["role"] == "method" and set(row.cells) <= set(reference.cells):
+        if reference is not None and row.fields["role"] == "method" and row.cells and set(row.cells) <= set(reference.cells):
             row.deltas = {name: deltas.delta(row.metrics, reference.metrics, row.tasks, name) for name in deltas.DEFINITIONS}
     return rows
 

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from mtlbench.leaderboard import format as text
 from mtlbench.leaderboard import protocols, reported
@@ -34,6 +35,7 @@ def _environment() -> Any:
         undefined=jinja2.StrictUndefined,
     )  # fmt: skip
     environment.filters["plain"] = protocols.text
+    environment.filters["quoted"] = quote
     return environment
 
 
@@ -79,15 +81,24 @@ def page(
     return str(html)
 
 
-def index(entries: Sequence[Mapping[str, Any]], refused: Sequence[str], diagram: str) -> str:
+def index(
+    entries: Sequence[Mapping[str, Any]],
+    refused: Sequence[str],
+    diagram: str,
+    published: Sequence[reported.Reported] = (),
+) -> str:
     """The first page: one line a dataset.
 
     Args:
         entries: `dataset`, `best`, `quality`, `methods`, `records`, `protocols` of every dataset.
         refused: one line a record that was left out, with the reason.
         diagram: name of the critical-difference picture, empty without one.
+        published: reported rows of data that has no page of its own.
     """
-    return str(_environment().get_template("index.html").render(entries=entries, refused=refused, diagram=diagram))
+    html = _environment().get_template("index.html").render(
+        entries=entries, refused=refused, diagram=diagram, published=_published(published)
+    )  # fmt: skip
+    return str(html)
 
 
 def _view(table: Table, links: Mapping[str, str], stems: Sequence[str]) -> dict[str, Any]:
@@ -124,7 +135,9 @@ def _row(
         "reference": row.reference,
         "rank": {"text": text.rank_text(table, row), "order": _order(place, -1)},
         "cells": [_cell(row, column, styles[column.key]) for column in columns],
-        "records": [{"seed": record.seed, "id": record.id, "href": links.get(record.id, "")} for record in row.records],
+        "records": [
+            {"seed": record.seed, "id": record.id, "href": quote(links.get(record.id, ""))} for record in row.records
+        ],
         "selection": row.selection,
     }
 
@@ -175,11 +188,12 @@ def _provenance(table: Table) -> list[tuple[str, str]]:
 
 
 def _published(rows: Sequence[reported.Reported]) -> list[dict[str, Any]]:
-    """Published rows by table, each with its Δ recomputed and its rank under each definition."""
+    """Published rows by table and source, each with its Δ recomputed and its rank under each definition."""
     places = reported.ranks(rows)
-    groups: dict[tuple[str, str, str], list[reported.Reported]] = {}
+    said = ("dataset", "source", "protocol", "status")
+    groups: dict[tuple[str, ...], list[reported.Reported]] = {}
     for row in rows:
-        groups.setdefault(row.group, []).append(row)
+        groups.setdefault((*row.group, *(row.fields[key] for key in said)), []).append(row)
     views = []
     for group in groups.values():
         pairs = list(dict.fromkeys(pair for row in group for pair in row.cells))
@@ -199,7 +213,7 @@ def _published(rows: Sequence[reported.Reported]) -> list[dict[str, Any]]:
                 }
             )
         fields = group[0].fields
-        views.append({"pairs": pairs, "lines": lines, **{key: fields[key] for key in ("source", "protocol", "status")}})
+        views.append({"pairs": pairs, "lines": lines, **{key: fields[key] for key in said}})
     return views
 
 

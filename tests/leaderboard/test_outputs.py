@@ -195,3 +195,30 @@ def test_names_are_escaped_only_where_they_would_be_markup():
         latex.escape('a|b "c" <d>') == r"a\textbar{}b \textquotedblright{}c\textquotedblright{} \textless{}d\textgreater{}"
     )
     assert latex.escape("[x] *y") == "{[}x] {*}y", "after the end of a line they would be its argument"
+
+
+def test_addresses_are_quoted(tmp_path, without_pictures):
+    results = fabricate.save(fabricate.sweep(["mtan"]), tmp_path / "results")
+    for path in results.rglob("*.json"):
+        path.rename(path.with_name(f"a b#?{path.name}"))
+    draw(results, tmp_path / "out")
+    page = (tmp_path / "out" / "streets" / "index.html").read_text()
+    assert 'href="../../results/streets/a%20b%23%3F' in page and "a b#" not in page
+
+
+def test_the_index_names_what_was_refused_whatever_was_asked_for(tmp_path, without_pictures):
+    results, out = tmp_path / "results", tmp_path / "out"
+    fabricate.save(fabricate.sweep(["mtan"], ("one", "two")), results)
+    for dataset in ("one", "two", "only bad", "bad_alone"):
+        bad = fabricate.record("pcgrad", dataset)
+        bad.result.test.skill["depth"] = 0.99
+        fabricate.save([bad], results)
+    everything = draw_all(results, out)
+    assert len(everything.refused) == 4 and everything.drawn == ["one", "two"]
+    before = files_of(out)
+    assert before["index.html"].count(b"skill of depth") == 3 and b"expected letters" in before["index.html"]
+    some = draw_all(results, out, ["one"])
+    assert some.kept == ["one"] and not any("/two/" in line for line in some.refused)
+    assert files_of(out) == before
+    assert not draw_all(results, out).drawn
+    assert files_of(out) == before

@@ -7,6 +7,7 @@ import pytest
 
 from mtlbench.errors import UserError
 from mtlbench.leaderboard import reported, site
+from mtlbench.leaderboard.draw import draw_all
 from mtlbench.leaderboard.table import boards
 from tests.leaderboard import fabricate
 
@@ -31,6 +32,7 @@ def test_the_known_defects_are_found(findings):
     assert len(imtl) == 2 and all("-0.60" in line for line in imtl), "in Nash-MTL's table and in FAMO's copy"
     assert any("famo.csv" in line and "cityscapes" in line and "equal to the row of LS" in line for line in findings)
     assert any("differs from famo.csv" in line and "LS" in line for line in findings)
+    assert any("survey.csv" in line and "MTI-Net" in line and "-6.72" in line for line in findings)
     assert any("0.84" in line and "impossible" in line and "celeba" in line for line in findings)
 
 
@@ -85,3 +87,37 @@ def test_a_missing_column_is_refused(tmp_path):
     (tmp_path / "x.csv").write_text("table,method\n")
     with pytest.raises(UserError, match="column 'dataset' is missing"):
         reported.read(tmp_path)
+
+
+def test_every_dataset_is_a_plugins_or_shown_on_the_first_page():
+    plugins = {path.stem for path in (FOLDER.parents[1] / "datasets").glob("[!_]*.py")}
+    named = {row.fields["dataset"] for row in reported.read(FOLDER)}
+    assert named <= plugins | set(reported.OTHER_DATA)
+    assert set(reported.OTHER_DATA) <= named - plugins
+    assert "pascal_context" in named
+
+
+def test_other_data_is_shown_on_the_first_page(tmp_path):
+    results = fabricate.save(fabricate.sweep(["mtan"]), tmp_path / "results")
+    draw_all(results, tmp_path / "out", published=FOLDER)
+    page = (tmp_path / "out" / "index.html").read_text()
+    _, _, beside = page.partition("Reported on other data")
+    assert "cityscapes-3d" in beside and "PAP-Net" in beside and "pascal_context" not in beside
+    draw_all(results, tmp_path / "plain")
+    assert "Reported on other data" not in (tmp_path / "plain" / "index.html").read_text()
+
+
+def test_each_source_of_a_table_is_named():
+    (board,) = boards(fabricate.sweep(datasets=("pascal_context",)))
+    rows = [row for row in reported.read(FOLDER) if row.fields["dataset"] == "pascal_context"]
+    page = site.page(board, {}, {}, rows)
+    assert "InvPT/README.md" in page and "TaskPrompter/README.md" in page
+    invpt, _, prompter = page.partition("<summary>TaskPrompter/README.md")
+    assert "TaskPrompter ViT-L" in prompter and "TaskPrompter ViT-L" not in invpt
+
+
+def test_the_surveys_deltas_are_those_of_its_rows():
+    rows = {row.method: row for row in reported.read(FOLDER) if row.file == "survey.csv" and row.deltas}
+    assert rows["PAP-Net"].deltas["primary"] == pytest.approx(12.10, abs=0.005)
+    assert rows["Cross-Stitch"].deltas["primary"] == pytest.approx(0.67, abs=0.005), "of PASCAL-Context; printed as 0.60"
+    assert not any(row.deltas for row in reported.read(FOLDER) if row.file == "survey.csv" and not row.cells)
