@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,10 @@ from tiny import trials
 from mtlbench import hindsight
 from mtlbench.cli import main
 from mtlbench.errors import UserError
-from mtlbench.leaderboard.draw import load, record_files
+from mtlbench.leaderboard.draw import draw_all, load, record_files
 from mtlbench.leaderboard.inflation import lines
 from mtlbench.leaderboard.table import boards
-from mtlbench.record import Record, read
+from mtlbench.record import Record, read, write
 from mtlbench.selection import kept_epochs
 from mtlbench.trial import run_trial
 
@@ -109,13 +110,71 @@ def test_the_files_say_the_same_and_the_leaderboard_does_not_know(folder: Path) 
 
 def test_trials_that_kept_nothing_are_refused_in_one_line(folder: Path, tmp_path: Path, capsys: Any) -> None:
     (path, *_) = record_files(folder / "results")
-    with pytest.raises(UserError, match="keep-checkpoints"):
+    with pytest.raises(UserError, match="--keep-checkpoints into an empty results folder, or with `mtlbench train --force`"):
         hindsight.look_back(read(path), tmp_path)
     assert main(["inflation", f"--results={folder / 'results'}", f"--runs={tmp_path}", f"--out={tmp_path}"]) == 0
     capsys.readouterr()
     (tmp_path / "empty").mkdir()
     assert main(["inflation", f"--results={tmp_path / 'empty'}", f"--runs={tmp_path}", f"--out={tmp_path}"]) == 2
     assert "keep-checkpoints" in capsys.readouterr().err
+
+
+def copied(folder: Path, to: Path) -> list[str]:
+    """The records and what was seen of them, to be spoilt; their checkpoints are those of the folder."""
+    shutil.copytree(folder / "results", to / "results")
+    return [f"--results={to / 'results'}", f"--runs={folder / 'runs'}", f"--out={to / 'out'}"]
+
+
+def test_an_unreadable_record_does_not_stop_the_others(folder: Path, tmp_path: Path, capsys: Any) -> None:
+    arguments = copied(folder, tmp_path)
+    (path, *_) = record_files(tmp_path / "results")
+    path.write_text("{")
+    assert main(["inflation", *arguments]) == 0
+    assert f"left out: {path}: not a readable record" in capsys.readouterr().err
+    assert len((tmp_path / "out" / "streets" / "selection_inflation.csv").read_text().splitlines()) == 1 + 5
+
+
+@pytest.mark.parametrize("spoil", ["retrained", "foreign", "broken", "empty"])
+def test_what_was_seen_before_is_seen_anew_where_it_does_not_fit(
+    spoil: str, folder: Path, tmp_path: Path, capsys: Any
+) -> None:
+    arguments = copied(folder, tmp_path)
+    path = next(path for path in record_files(tmp_path / "results") if "hard_sharing" in path.name)
+    beside, before = hindsight.path_of(path), hindsight.path_of(path).read_bytes()
+    seen = hindsight.read(beside)
+    if spoil == "retrained":
+        for evaluation in seen.test.values():
+            for named in evaluation.metrics.values():
+                named.update({name: value * 1.01 for name, value in named.items()})
+    if spoil == "foreign":
+        seen.record = "another"
+    if spoil == "empty":
+        seen.test.clear()
+    hindsight.write(beside, seen)
+    if spoil == "broken":
+        beside.write_text("{")
+    drawn = draw_all(tmp_path / "results", tmp_path / "out")
+    (line,) = drawn.refused
+    assert line.startswith(str(beside)) and "streets" in drawn.drawn
+    assert len((tmp_path / "out" / "streets" / "selection_inflation.csv").read_text().splitlines()) == 1 + 5
+    assert main(["inflation", *arguments]) == 0
+    capsys.readouterr()
+    assert beside.read_bytes() == before
+    assert not draw_all(tmp_path / "results", tmp_path / "out").refused
+
+
+def test_epochs_of_another_training_are_left_out(folder: Path, tmp_path: Path, capsys: Any) -> None:
+    """The record was replaced, and the checkpoints were not."""
+    arguments = copied(folder, tmp_path)
+    path = next(path for path in record_files(tmp_path / "results") if "hard_sharing" in path.name)
+    record = read(path)
+    for named in record.result.test.metrics.values():
+        named.update({name: value * 0.99 for name, value in named.items()})
+    hindsight.path_of(path).unlink()
+    write(path, record)
+    assert main(["inflation", *arguments]) == 0
+    assert "do not give the test metrics of its record" in capsys.readouterr().err
+    assert not hindsight.path_of(path).exists()
 
 
 def test_a_broken_file_is_named(tmp_path: Path) -> None:

@@ -5,10 +5,14 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from mtlbench.errors import UserError
+
+if TYPE_CHECKING:
+    from mtlbench.record import Record
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,17 +41,24 @@ def run(arguments: argparse.Namespace) -> int:
         # The id ends the file's name, so that thousands of records need not be read to find the few that kept epochs.
         if not kept_epochs(arguments.runs / path.stem.rpartition("-")[2]) and not path_of(path).is_file():
             continue
-        record = records.read(path)
-        if wanted and record.dataset not in wanted:
-            continue
-        if not path_of(path).is_file():
-            try:
-                found = look_back(record, arguments.runs)
-            except UserError as error:
-                left_out.append(str(error))
+        try:
+            record = records.read(path)
+            if wanted and record.dataset not in wanted:
                 continue
-            write(path_of(path), found)
-            console.print(f"{record.row} on {record.dataset}, seed {record.seed}: {len(found.test)} epochs", highlight=False)
+            if not _is_up_to_date(path, record):
+                found = look_back(record, arguments.runs)
+                if not found.fits(record):
+                    raise UserError(
+                        f"{record.row} on {record.dataset}, seed {record.seed}: its kept epochs do not give the test "
+                        "metrics of its record. Remove one or the other, and train it again with --keep-checkpoints."
+                    )
+                write(path_of(path), found)
+                console.print(
+                    f"{record.row} on {record.dataset}, seed {record.seed}: {len(found.test)} epochs", highlight=False
+                )
+        except UserError as error:
+            left_out.append(str(error))
+            continue
         done.append(record)
     for line in left_out:
         print(f"left out: {line}", file=sys.stderr)
@@ -60,3 +71,14 @@ def run(arguments: argparse.Namespace) -> int:
         if path.name.startswith("selection_inflation") or path.name == "index.html":
             console.print(f"written: {path}", highlight=False, soft_wrap=True)
     return 0
+
+
+def _is_up_to_date(path: Path, record: Record) -> bool:
+    """Whether what was seen before is of the record as it is: not unreadable, and not from before it was trained again."""
+    from mtlbench.hindsight import path_of, read
+
+    try:
+        seen = read(path_of(path))
+    except UserError:
+        return False
+    return seen.record == record.id and seen.fits(record)
