@@ -135,7 +135,7 @@ def _evaluation(name: str, evaluation: Evaluation, tasks: list[TaskCard]) -> Ite
                 1.0, abs(metric.perfect)
             ):
                 yield f"{where} = {value:g} is better than perfect ({metric.perfect:g})"
-            elif value < 0 and metric.higher_is_better and metric.perfect in (1, 100) and metric.name not in SIGNED:
+            elif value < -TOLERANCE and metric.higher_is_better and metric.perfect in (1, 100) and metric.name not in SIGNED:
                 yield f"{where} = {value:g} is negative, and a fraction cannot be"
         yield from _skill(name, evaluation, task)
     skills = [evaluation.skill[task.name] for task in tasks if task.name in evaluation.skill]

@@ -11,6 +11,9 @@ from mtlbench.leaderboard import artefacts
 from mtlbench.leaderboard.shapes import are_names, are_numbers, is_count, is_number
 from mtlbench.record import Record, TaskCard
 
+HIGHEST = 1 + 1e-6
+"""A skill's highest value, and what rounding may add to it."""
+
 
 def structure(record: Record) -> Iterator[str]:
     """What is wrong with the parts of a record that its schema leaves open."""
@@ -116,8 +119,8 @@ def _cell(cell: Any, where: str, tasks: list[TaskCard]) -> Iterator[str]:
     if {task: set(named) for task, named in metrics.items()} != names or not set(skill) <= set(names):
         yield f"{where}: its tasks and metrics are not those of the record"
     mean = cell.get("mean_skill")
-    if not is_number(mean) or mean > 1 or math.isinf(mean):
+    if not is_number(mean) or mean > HIGHEST or math.isinf(mean):
         yield f"{where}: mean_skill is {mean!r}, expected a number of at most 1"
     for task, value in skill.items():
-        if value > 1 or math.isinf(value):
+        if value > HIGHEST or math.isinf(value):
             yield f"{where}: skill of {task} is {value}, expected at most 1"

@@ -56,11 +56,6 @@ def training(table: Table, stem: Path) -> list[Path]:
         for axes, column in zip(panels, AXES, strict=True):
             largest = max((cost for curve in drawn[column.key].values() for cost, _, _ in curve), default=0.0)
             style = text.Style(*text.prefix(column.unit, largest))
-            others = [curve for key, curve in drawn[column.key].items() if curve and key not in look]
-            for number, curve in enumerate(others):
-                costs, means, _ = zip(*curve, strict=True)
-                label = f"{len(others)} more" if column is AXES[0] and number == 0 else None
-                axes.plot([c / style.scale for c in costs], means, color=paint.GREY, linewidth=0.6, zorder=1.5, label=label)
             for row in rows:
                 curve = drawn[column.key][row.key]
                 if not curve:
@@ -75,6 +70,11 @@ def training(table: Table, stem: Path) -> list[Path]:
                 if all(math.isfinite(half) for half in halves):
                     low, high = ([m + sign * h for m, h in zip(means, halves, strict=True)] for sign in (-1, 1))
                     axes.fill_between(xs, low, high, color=colour, alpha=0.13, linewidth=0)
+            others = [curve for key, curve in drawn[column.key].items() if curve and key not in look]
+            for number, curve in enumerate(others):
+                costs, means, _ = zip(*curve, strict=True)
+                label = f"{len(others)} more" if column is AXES[0] and number == 0 else None
+                axes.plot([c / style.scale for c in costs], means, color=paint.GREY, linewidth=0.6, zorder=1.5, label=label)
             axes.set_xlabel(paint.literal(text.header(column, style)))
         ends = [mean for curve in drawn["images"].values() for _, mean, _ in curve]
         panels[0].set_ylim(max(-0.1, min(ends) - 0.03), max(ends) + 0.05)
