@@ -43,17 +43,20 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _check(arguments: argparse.Namespace) -> int:
     from mtlbench.leaderboard.check import check_file
+    from mtlbench.leaderboard.check_together import consistent
     from mtlbench.leaderboard.draw import record_files
     from mtlbench.plugins import Registry
+    from mtlbench.record import read
 
     registry = Registry(arguments.plugins)
     sources = {plugin.name: plugin.source for plugin in registry.plugins.values()}
     files = arguments.check or record_files(arguments.results)
     if not files:
         raise UserError(f"There is no record in {arguments.results}: name files, or another folder with --results.")
-    bad = 0
-    for path in files:
-        found = check_file(path, sources)
-        bad += bool(found)
-        print(f"{path}: {'fit' if not found else '; '.join(found)}")
-    return 2 if bad else 0
+    found = {path: check_file(path, sources) for path in files}
+    good = [(path, read(path)) for path, problems in found.items() if not problems]
+    for line in consistent(good)[1]:
+        found[next(path for path, _ in good if line.startswith(f"{path}: "))].append(line)
+    for path, problems in found.items():
+        print("; ".join(problems) if problems else f"{path}: fit")
+    return 2 if any(found.values()) else 0

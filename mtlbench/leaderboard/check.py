@@ -71,7 +71,7 @@ def problems(record: Record, sources: Mapping[str, str] | None = None) -> Iterat
         yield from _evaluation(name, evaluation, record.tasks)
     for point in record.result.curve:
         if point.val is not None:
-            yield from _evaluation(f"curve, epoch {point.epoch}", point.val, record.tasks)
+            yield from _summed_up(f"curve, epoch {point.epoch}", point.val)
     yield from _costs(record)
     yield from _selection(record)
     yield from _reference(record)
@@ -138,10 +138,17 @@ def _evaluation(name: str, evaluation: Evaluation, tasks: list[TaskCard]) -> Ite
             elif value < -TOLERANCE and metric.higher_is_better and metric.perfect in (1, 100) and metric.name not in SIGNED:
                 yield f"{where} = {value:g} is negative, and a fraction cannot be"
         yield from _skill(name, evaluation, task)
-    skills = [evaluation.skill[task.name] for task in tasks if task.name in evaluation.skill]
+    yield from _summed_up(name, evaluation)
+
+
+def _summed_up(name: str, evaluation: Evaluation) -> Iterator[str]:
+    """Skills that can be, and their mean: all that curves are drawn from, of which records have many points."""
+    skills = evaluation.skill.values()
     mean = sum(skills) / len(skills) if skills else math.nan
     if not _equal(mean, evaluation.mean_skill):
         yield f"{name}: mean_skill is {evaluation.mean_skill:g}, but the tasks' skills have the mean {mean:g}"
+    if skills and not -1 - TOLERANCE <= min(skills) <= max(skills) <= 1 + TOLERANCE:
+        yield f"{name}: skills from {min(skills):g} to {max(skills):g}, expected −1 to 1"
 
 
 def _skill(name: str, evaluation: Evaluation, task: TaskCard) -> Iterator[str]:

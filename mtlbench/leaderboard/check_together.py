@@ -24,9 +24,9 @@ def consistent(found: Found) -> tuple[Found, list[str]]:
         groups[record.dataset, record.protocol_id].append((path, record))
     bad: set[Path] = set()
     for (_, protocol), group in groups.items():
-        cards: dict[str, Found] = defaultdict(list)
+        cards: dict[object, Found] = defaultdict(list)
         for path, record in group:
-            cards[repr(record.tasks)].append((path, record))
+            cards[_described(record)].append((path, record))
         kept = min(cards.values(), key=lambda same: (-len(same), min(map(_age, same))))
         for path, _ in (one for same in cards.values() if same is not kept for one in same):
             bad.add(path)
@@ -47,6 +47,14 @@ def _one_content_an_id(found: Found) -> tuple[Found, list[str]]:
             if path != first[0] and canonical(record.model_dump()) != canonical(first[1].model_dump()):
                 refused.append(f"{path}: has the id {record.id} of {first[0]}, which was created first, and other content")
     return kept, refused
+
+
+def _described(record: Record) -> object:
+    """All of the task cards, as something to compare by."""
+    return tuple(
+        (task.name, task.kind, task.primary, *((m.name, m.higher_is_better, m.perfect, m.unit) for m in task.metrics))
+        for task in record.tasks
+    )
 
 
 def _age(one: tuple[Path, Record]) -> tuple[str, Path]:
