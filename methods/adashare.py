@@ -224,6 +224,11 @@ class AdaShare(Architecture):
     def plan(self) -> SharingPlan:
         return plan_of(self.depths, self.decision())
 
+    def further_plans(self) -> dict[str, SharingPlan]:
+        """What the policy holds most likely: the deployed plan is one draw from it."""
+        likely = {task: [value > 0.5 for value in own] for task, own in self.probability().items()}
+        return {"likely": plan_of(self.depths, likely)}
+
     def take(self, sample: int) -> None:
         """Become the network of a sampled policy; its weights are the trial's initial ones."""
         self.sample.fill_(sample)

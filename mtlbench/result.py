@@ -70,7 +70,7 @@ def build_result(trial: Trial) -> Result:
         ),
         structure=trial.network.structure(),
         plan=plan.to_json(),
-        extra={**trial.network.extra(), **trial.data.dataset.measures(plan), **_travelled(trial)},
+        extra={**trial.network.extra(), **_measures(trial), **_travelled(trial)},
         artefacts=_artefacts(trial),
         curve=trial.curve,
         images=images,
@@ -93,6 +93,16 @@ def _robustness(trial: Trial, clean: Evaluation) -> dict[str, Any] | None:
     from mtlbench.measure.robustness import evaluate_robustness
 
     return evaluate_robustness(trial, clean)
+
+
+def _measures(trial: Trial) -> dict[str, float]:
+    """What the dataset has to say about the sharing plan, and about those that the method considered besides."""
+    measures = trial.data.dataset.measures
+    further = trial.network.further_plans()
+    return {
+        **measures(trial.network.plan()),
+        **{f"{name}, {which}": value for which, plan in further.items() for name, value in measures(plan).items()},
+    }
 
 
 def _travelled(trial: Trial) -> dict[str, float]:

@@ -99,6 +99,10 @@ class Architecture(Configurable, nn.Module):
             raise NotImplementedError
         return self.graph.plan
 
+    def further_plans(self) -> dict[str, SharingPlan]:
+        """Plans by name that are not deployed, and worth a dataset's measures: what a policy holds most likely, say."""
+        return {}
+
     def owners(self) -> dict[str, frozenset[str]]:
         """Parameter name → the tasks whose losses reach it. Default: heads by task, the graph by its plan, else all."""
         graph = {} if self.graph is None else self.graph.owners()

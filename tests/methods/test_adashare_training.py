@@ -348,6 +348,13 @@ def test_budgets_that_just_suffice(epochs: int, hypers: dict[str, Any]) -> None:
     assert all(phase.epochs > 0 for phase in phases)
 
 
+def test_the_likely_plan_is_what_the_policy_holds_most_likely() -> None:
+    net, _ = trained()
+    plan = net.further_plans()["likely"]
+    for task, own in net.probability().items():
+        assert [entry is not None for entry in plan.column(task)[1:]] == [value > 0.5 for value in own]
+
+
 def test_the_last_round_gates_all_blocks_however_few_there_are() -> None:
     phases: list[Any] = started(network(), 2, images=8)[2]
     assert [one.kind for one in phases[0].passes(0)] == [f"weights, {BLOCKS} gated", f"policy, {BLOCKS} gated"]
