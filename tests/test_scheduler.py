@@ -127,13 +127,14 @@ def test_killed_in_mid_training_and_run_again_it_ends_the_same(words: tuple[str,
 
 
 def test_interrupting_leaves_a_state_to_go_on_from(tmp_path: Path) -> None:
+    # So many epochs that they are not over before the signal arrives, however busy the machine is.
     process = subprocess.Popen(
-        command(tmp_path, "bench", "-m", "hard_sharing", "-d", "streets", "--no-reference", epochs=6),
+        command(tmp_path, "bench", "-m", "hard_sharing", "-d", "streets", "--no-reference", epochs=60),
         cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True,
     )  # fmt: skip
     assert process.stdout is not None and process.stderr is not None
     for line in process.stdout:
-        if "epoch 1/6" in line:
+        if "epoch 1/60" in line:
             break
     process.send_signal(signal.SIGINT)
     process.stdout.read()
