@@ -92,10 +92,10 @@ def trie_flops(network: AdaShare, image: Tensor, gated: int) -> int:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--backbone", default="resnet18")
-    parser.add_argument("--size", default="64x128", help="height x width")
+    parser.add_argument("--size", default="128x256", help="height x width")
     parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--head-width", type=int, default=64)
-    parser.add_argument("--repeat", type=int, default=5)
+    parser.add_argument("--head-width", type=int, default=256)
+    parser.add_argument("--repeat", type=int, default=2)
     parser.add_argument("--device", default="cpu")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
