@@ -221,9 +221,10 @@ def main() -> None:
     device = torch.device(options.device)
     network, batch = workload(device, options.small)
     all_ = contestants(network, options.methods, device)
-    seconds = measure(all_, batch, options.rounds, time.perf_counter if options.clock == "wall" else time.process_time)
     if options.memory:
+        # First: a process inherits the largest size of the one that starts it.
         fill_memory(all_, device, options.small)
+    seconds = measure(all_, batch, options.rounds, time.perf_counter if options.clock == "wall" else time.process_time)
 
     base = all_[0]
     print(f"bare loop: {1e3 * median(seconds):.0f} ms ({options.clock} clock), {base.flops / 1e9:.1f} GFLOPs")
