@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import os
-import resource
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -24,6 +23,7 @@ from typing import Any
 import torch
 
 from mtlbench.contract import Architecture, Batch, Blueprint, Budget, OptimizerSpec, Phase, Run
+from mtlbench.machine import peak_memory
 from mtlbench.measure.cost import count_flops
 from mtlbench.methods._mtsl_phases import Structure
 from mtlbench.methods.equal import Equal
@@ -136,10 +136,10 @@ def whole(arguments: argparse.Namespace, threshold: float) -> None:
 
 def peak(arguments: argparse.Namespace, what: str, answer: Any) -> None:
     """Peak memory in bytes of a few steps: of separate networks, or of a structural phase."""
-    cuda = arguments.device != "cpu"
+    device = torch.device(arguments.device)
     torch.set_num_threads(1)
     batch = batch_of(arguments)
-    before = 0 if cuda else _largest()
+    before = 0 if device.type == "cuda" else peak_memory(device)
     if what == "separate":
         _, separate = make(SingleTask, arguments)
         for _ in range(3):
@@ -153,12 +153,7 @@ def peak(arguments: argparse.Namespace, what: str, answer: Any) -> None:
         structure.prepare()
         for step in (structure.amalgamate, structure.amalgamate, structure.learn, structure.learn):
             step(batch)
-    answer.put((torch.cuda.max_memory_allocated() if cuda else _largest()) - before)
-
-
-def _largest() -> int:
-    """The largest size this process had, in bytes."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    answer.put(peak_memory(device) - before)
 
 
 def memory(arguments: argparse.Namespace) -> None:

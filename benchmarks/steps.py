@@ -15,7 +15,6 @@ Jacobian strategy needs beside activations is a gradient of the shared weights a
 import argparse
 import multiprocessing
 import os
-import resource
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -28,6 +27,7 @@ from typing import Any
 import torch
 
 from mtlbench.contract import Architecture, Batch, Blueprint, Budget, JacobianStrategy, OptimizerSpec, Run, Strategy
+from mtlbench.machine import peak_memory
 from mtlbench.measure.cost import count_flops
 from mtlbench.networks.backbone import BackboneSpec
 from mtlbench.networks.heads import HeadSpec
@@ -174,16 +174,14 @@ def peak(name: str, device: torch.device, small: bool, answer: Any) -> None:
     one = contestants(network, [name] if name else [], device)[-1]
     for _ in range(2):
         one.step(batch)
-    cuda = device.type == "cuda"
-    found = torch.cuda.max_memory_allocated() if cuda else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     shared = sum(parameter.numel() * parameter.element_size() for parameter in network.shared_parameters())
-    answer.put((found, shared * len(network.tasks)))
+    answer.put((peak_memory(device), shared * len(network.tasks)))
 
 
 def idle(device: torch.device, answer: Any) -> None:
     """Bytes of a process that has imported everything and does nothing."""
     torch.zeros(1, device=device)
-    answer.put((0 if device.type == "cuda" else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, 0))
+    answer.put((0 if device.type == "cuda" else peak_memory(device), 0))
 
 
 def fill_memory(all_: list[Contestant], device: torch.device, small: bool) -> None:
@@ -222,7 +220,6 @@ def main() -> None:
     network, batch = workload(device, options.small)
     all_ = contestants(network, options.methods, device)
     if options.memory:
-        # First: a process inherits the largest size of the one that starts it.
         fill_memory(all_, device, options.small)
     seconds = measure(all_, batch, options.rounds, time.perf_counter if options.clock == "wall" else time.process_time)
 

@@ -70,19 +70,19 @@ class Alternating(Strategy):
 
     def groups_of_tasks(self) -> list[tuple[str, ...]]:
         """S_1 … S_G, each in task order."""
-        group = self.group_of_task.tolist()
+        return self.named(self.group_of_task)
+
+    def named(self, group_of_task: torch.Tensor) -> list[tuple[str, ...]]:
+        """The tasks of every group, from a group number a task."""
+        group = group_of_task.tolist()
         return [tuple(t for t, g in zip(self.tasks, group, strict=True) if g == k) for k in range(max(group) + 1)]
 
     def artefacts(self) -> dict[str, Any]:
         """Every drawing that was trained with, and the epoch it holds from."""
         every, epochs = self.regroup, max(1, int(self.epochs))
         firsts = [0] if every == "never" else range(0, epochs, every)
-        found = []
-        for number, first in enumerate(firsts):
-            group = self.draw(number).tolist()
-            groups = [[t for t, g in zip(self.tasks, group, strict=True) if g == k] for k in range(max(group) + 1)]
-            found.append({"from_epoch": first, "groups": groups})
-        return {"task_groups": found}
+        drawn = [(first, self.named(self.draw(number))) for number, first in enumerate(firsts)]
+        return {"task_groups": [{"from_epoch": first, "groups": [list(one) for one in groups]} for first, groups in drawn]}
 
     def set_members(self) -> None:
         """The groups' tasks, and the weights that each group moves."""

@@ -14,6 +14,7 @@ from mtlbench.contract import Architecture, Hyper, Phase, Run, SharingGraph, Str
 from mtlbench.contract.run import derive_seed
 from mtlbench.methods._adashare_schedule import split_budget
 from mtlbench.methods._select_or_skip import Decisions, columns, picture, plan_of
+from mtlbench.methods.adashare import AdaShare
 
 
 class RandomPlan(Architecture):
@@ -53,7 +54,8 @@ class RandomPlan(Architecture):
     def phases(self, run: Run, strategy: Strategy) -> list[Phase]:
         epochs = run.budget.epochs
         if run.budget.mode == "equal_total" and self.budget == "retraining":
-            (epochs,) = split_budget(run, 0.1, 0.4, samples=1).retraining  # AdaShare's defaults
+            search = AdaShare.configure({}, "adashare")
+            (epochs,) = split_budget(run, search["warm_up"], search["policy"], samples=1).retraining
         return [Phase("retraining", epochs, strategy)]
 
     def extra(self) -> dict[str, float]:

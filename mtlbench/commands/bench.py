@@ -153,6 +153,8 @@ def _draw(trials: list[Any], arguments: argparse.Namespace, console: Console) ->
     drawn = draw_all(arguments.results, arguments.out, datasets)
     console.print()
     print_boards(console, terminal(drawn.summaries))
+    for line in drawn.refused:
+        print(f"left out: {line}", file=sys.stderr)
     for path in drawn.files:
         console.print(f"written: {path}", highlight=False, soft_wrap=True)
 

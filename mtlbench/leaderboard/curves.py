@@ -21,20 +21,21 @@ Curve = list[tuple[float, float, float]]
 """Cost, mean val skill over seeds, half-width of its interval."""
 
 
-def anytime(row: Row, cost: str) -> Curve:
-    """The mean val skill of a row's seeds after each epoch, against the mean cost so far.
+def anytime(row: Row) -> dict[str, Curve]:
+    """The mean val skill of a row's seeds after each epoch, against the mean cost so far, by the key of each cost.
 
     Only epochs of which every seed has a validation are shown: a mean over fewer seeds would jump.
     """
-    curves = [_validated(record) for record in row.records]
-    shared = sorted(set.intersection(*(set(curve) for curve in curves)))
-    curve = []
+    validated = [_validated(record) for record in row.records]
+    shared = sorted(set.intersection(*(set(points) for points in validated)))
+    curves: dict[str, Curve] = {column.key: [] for column in AXES}
     for epoch in shared:
-        points = [points[epoch] for points in curves]
+        points = [points[epoch] for points in validated]
         skills = t_interval([point.val.mean_skill for point in points if point.val is not None])
         if math.isfinite(skills.mean):
-            curve.append((sum(getattr(point, cost) for point in points) / len(points), skills.mean, skills.half))
-    return curve
+            for cost, curve in curves.items():
+                curve.append((sum(getattr(point, cost) for point in points) / len(points), skills.mean, skills.half))
+    return curves
 
 
 def _validated(record: Record) -> dict[int, Point]:
@@ -48,7 +49,8 @@ def training(table: Table, stem: Path) -> list[Path]:
     """
     rows = paint.first(table)
     look = paint.look(table)
-    drawn = {column.key: {row.key: anytime(row, column.key) for row in table.rows} for column in AXES}
+    found = {row.key: anytime(row) for row in table.rows}
+    drawn = {column.key: {key: curves[column.key] for key, curves in found.items()} for column in AXES}
     if not any(curve for curves in drawn.values() for curve in curves.values()):
         return []
     with paint.canvas(10.4, 4.0) as figure:
@@ -71,11 +73,12 @@ def training(table: Table, stem: Path) -> list[Path]:
                     low, high = ([m + sign * h for m, h in zip(means, halves, strict=True)] for sign in (-1, 1))
                     axes.fill_between(xs, low, high, color=colour, alpha=0.13, linewidth=0)
             others = [curve for key, curve in drawn[column.key].items() if curve and key not in look]
-            for number, curve in enumerate(others):
-                costs, means, _ = zip(*curve, strict=True)
-                label = f"{len(others)} more" if column is AXES[0] and number == 0 else None
-                axes.plot([c / style.scale for c in costs], means, color=paint.GREY, linewidth=0.6, zorder=1.5, label=label)
+            if others:
+                points = [p for curve in others for p in (*((c / style.scale, m) for c, m, _ in curve), paint.BREAK)]
+                label = f"{len(others)} more" if column is AXES[0] else None
+                axes.plot(*zip(*points, strict=True), color=paint.GREY, linewidth=0.6, zorder=1.5, label=label)
             axes.set_xlabel(paint.literal(text.header(column, style)))
+            axes.locator_params(nbins=6)
         ends = [mean for curve in drawn["images"].values() for _, mean, _ in curve]
         panels[0].set_ylim(max(-0.1, min(ends) - 0.03), max(ends) + 0.05)
         panels[0].set_ylabel("mean val skill ↑")

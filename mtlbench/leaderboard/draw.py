@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import hashlib
+import importlib
 import json
 import os
 import re
@@ -85,8 +86,12 @@ def draw_all(results: Path, out: Path, datasets: Sequence[str] | None = None, pu
             kept.append(dataset)
         else:
             jobs.append(_Job(dataset, groups[dataset], mine, key))
+    if jobs:
+        _load()
     with _uncollected():
-        states |= parallel.each(lambda job: (job.dataset, _draw(results, out, job, states.get(job.dataset))), jobs)
+        # The largest first, so that no process is left with it at the end.
+        largest_first = sorted(jobs, key=lambda job: -len(job.names))
+        states |= parallel.each(lambda job: (job.dataset, _draw(results, out, job, states.get(job.dataset))), largest_first)
     present = {dataset: state for dataset, state in sorted(states.items()) if dataset in groups and state["outputs"]}
     chosen = [dataset for dataset in asked if dataset in present]
     refused = {dataset: states[dataset]["refused"] for dataset in sorted(groups) if dataset in states}
@@ -136,6 +141,9 @@ def record_files(results: Path) -> list[Path]:
 TOP_LEVEL = re.compile(rb'\n "dataset": "([^"\\]+)"')
 """A record's dataset as `mtlbench.record.write` writes it: found without reading all of the file."""
 
+PIECE = 2500
+"""Files that are read at a time: with more of them several processes read."""
+
 UNKNOWN = ""
 """Stands for the dataset of files that do not say one; no dataset has that name."""
 
@@ -146,15 +154,25 @@ def _survey(results: Path) -> tuple[dict[str, str], dict[str, list[str]]]:
     Which dataset a file is of is only looked up here. Whether its record is good is seen where it is drawn.
     """
     seen = set(results.rglob(f"*{hindsight.SUFFIX}"))
+
+    def look(piece: list[Path]) -> tuple[str, dict[str, Any]]:
+        found = {}
+        for path in piece:
+            content = path.read_bytes()
+            digest = hashlib.sha256(content)
+            if seen and hindsight.path_of(path) in seen:
+                digest.update(hindsight.path_of(path).read_bytes())
+            found[path.relative_to(results).as_posix()] = digest.hexdigest(), _dataset(content)
+        return str(piece[0]), found
+
+    paths = record_files(results)
+    pieces = [paths[start : start + PIECE] for start in range(0, len(paths), PIECE)]
     digests: dict[str, str] = {}
     groups: dict[str, list[str]] = defaultdict(list)
-    for path in record_files(results):
-        content, name = path.read_bytes(), path.relative_to(results).as_posix()
-        digest = hashlib.sha256(content)
-        if hindsight.path_of(path) in seen:
-            digest.update(hindsight.path_of(path).read_bytes())
-        digests[name] = digest.hexdigest()
-        groups[_dataset(content)].append(name)
+    for found in parallel.each(look, pieces).values():
+        for name, (digest, dataset) in found.items():
+            digests[name] = digest
+            groups[dataset].append(name)
     return digests, dict(groups)
 
 
@@ -313,6 +331,12 @@ def _code() -> str:
     for name in ("matplotlib", "itables", "jinja2"):
         digest.update(f"{name} {version(name)}".encode())
     return digest.hexdigest()
+
+
+def _load() -> None:
+    """Import what every drawing needs, here and now: forked processes then have it."""
+    for name in ("scipy.stats", "matplotlib.backends.backend_agg", "matplotlib.backends.backend_svg", "jinja2"):
+        importlib.import_module(name)
 
 
 @contextmanager

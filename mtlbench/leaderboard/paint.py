@@ -24,6 +24,9 @@ are in the table only."""
 
 GREY = "#999999"
 
+BREAK = (math.nan, math.nan)
+"""A point at which a line is interrupted: many lines of one look are drawn fastest as one."""
+
 _RC: Any = {
     "figure.dpi": 110,
     "savefig.dpi": 110,
@@ -64,7 +67,8 @@ def save(figure: Figure, stem: Path) -> list[Path]:
     if engine is not None:
         engine.execute(figure)
         figure.set_layout_engine("none")
-    agg.print_png(png, metadata={"Software": None})
+    # Level 3 takes half the time of the default and a twentieth more space.
+    agg.print_png(png, metadata={"Software": None}, pil_kwargs={"compress_level": 3})
     vector: Any = FigureCanvasSVG(figure)
     vector.print_svg(svg, metadata={"Date": None, "Creator": None})
     written = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -75,14 +76,16 @@ def _depths(axes: Any, names: list[str], left: float) -> None:
 
 
 def _cells(axes: Any, plan: dict[str, Any], left: float, cell: float) -> None:
-    """All cells of one variant are one artist: pictures of deep networks stay fast."""
+    """All cells of one variant are one artist, and all bars between them: pictures of deep networks stay fast."""
     places: dict[int | None, list[tuple[float, float]]] = defaultdict(list)
+    bars: dict[int, list[tuple[float, float]]] = defaultdict(list)
     for depth, variants in enumerate(plan["table"]):
         for task, variant in enumerate(variants):
             places[variant].append((left + task, depth))
             if task and variant is not None and variants[task - 1] == variant:
-                shade = VARIANTS[variant % len(VARIANTS)]
-                axes.plot([left + task - 1, left + task], [depth, depth], color=shade, linewidth=18 * cell, zorder=1)
+                bars[variant] += [(left + task - 1, depth), (left + task, depth), paint.BREAK]
+    for variant, points in sorted(bars.items()):
+        axes.plot(*zip(*points, strict=True), color=VARIANTS[variant % len(VARIANTS)], linewidth=18 * cell, zorder=1)
     for variant, found in sorted(places.items(), key=lambda item: -1 if item[0] is None else item[0]):
         xs, ys = zip(*found, strict=True)
         size = (52 * cell) ** 2
@@ -90,5 +93,12 @@ def _cells(axes: Any, plan: dict[str, Any], left: float, cell: float) -> None:
             axes.scatter(xs, ys, size, marker="s", facecolor="none", edgecolor="#AAAAAA", linewidth=0.9, zorder=2)
             continue
         axes.scatter(xs, ys, size, marker="s", color=VARIANTS[variant % len(VARIANTS)], edgecolor="white", zorder=2)
-        letter = rf"$\mathsf{{{LETTERS[variant % len(LETTERS)]}}}$"
-        axes.scatter(xs, ys, size / 5, marker=letter, color="white", linewidth=0.2, zorder=3)
+        axes.scatter(xs, ys, size / 5, marker=_letter(variant), color="white", linewidth=0.2, zorder=3)
+
+
+@lru_cache(maxsize=len(LETTERS))
+def _letter(variant: int) -> Any:
+    """A letter as a marker: its outline is made once for all plans."""
+    from matplotlib.markers import MarkerStyle
+
+    return MarkerStyle(rf"$\mathsf{{{LETTERS[variant % len(LETTERS)]}}}$")

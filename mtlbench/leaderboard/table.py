@@ -151,11 +151,11 @@ def table(records: Sequence[Record]) -> Table:
     band: dict[str, float] = {}
     undefined: list[tuple[str, str]] = []
     if reference is not None:
-        tests = [record.result.test.metrics for record in reference.records]
-        undefined = deltas.undefined(deltas.baseline(tests, tasks), tasks)
-        band = {definition: deltas.reference_band(tests, tasks, definition) for definition in deltas.DEFINITIONS}
+        against = deltas.Reference([record.result.test.metrics for record in reference.records], tasks)
+        undefined = deltas.undefined(against.base, tasks)
+        band = {definition: against.band(definition) for definition in deltas.DEFINITIONS}
         for row in rows:
-            row.cells |= _delta_cells(row, reference, tasks)
+            row.cells |= _delta_cells(row, reference, against)
     sort = "delta/task" if reference is not None else "mean_skill"
     rows.sort(key=lambda row: (_descending(row.cells[sort].mean), _descending(row.cells["mean_skill"].mean), row.key))
     _rank(rows, sort)
@@ -203,12 +203,12 @@ def _cells(row: Row, columns: Sequence[Column]) -> dict[str, Cell]:
     return cells
 
 
-def _delta_cells(row: Row, reference: Row, tasks: Sequence[TaskCard]) -> dict[str, Cell]:
-    rows, references = ([record.result.test.metrics for record in side.records] for side in (row, reference))
-    estimates = {name: deltas.estimate(rows, references, tasks, name) for name in deltas.DEFINITIONS}
+def _delta_cells(row: Row, reference: Row, against: deltas.Reference) -> dict[str, Cell]:
+    tests = [record.result.test.metrics for record in row.records]
+    estimates = {name: deltas.estimate(tests, against, name) for name in deltas.DEFINITIONS}
     corrupted, base = ([record.result.robustness or {} for record in side.records] for side in (row, reference))
     if same_cells([*corrupted, *base]):
-        estimates["corrupted"] = corrupted_delta(corrupted, base, tasks, deltas.DEFINITIONS[0])
+        estimates["corrupted"] = corrupted_delta(corrupted, base, against.tasks, deltas.DEFINITIONS[0])
     cells = {}
     for name, estimate in estimates.items():
         # The reference against itself is 0 by definition, and its noise is the band: it is not counted twice.

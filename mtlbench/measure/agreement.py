@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import combinations
 
+import numpy as np
+
 Structure = Sequence[Sequence[int | None]]
 """A sharing plan's table: depth × task → variant, None for a skip."""
 
@@ -18,19 +20,20 @@ def agreement(structures: Sequence[Structure]) -> float | None:
     would share as many pairs of tasks at each unit, others than these. None for fewer than two structures, or where nothing
     could differ at any unit.
     """
-    shared = [
-        [[row[i] is not None and row[i] == row[j] for i, j in combinations(range(len(row)), 2)] for row in one]
-        for one in structures
-    ]
-    if len(shared) < 2 or len({tuple(map(len, one)) for one in shared}) > 1:
+    if len(structures) < 2 or len({tuple(map(len, one)) for one in structures}) > 1:
         return None
     observed = expected = 0.0
-    for first, second in combinations(shared, 2):
-        for one, other in zip(first, second, strict=True):
-            if one:
-                p, q = sum(one) / len(one), sum(other) / len(other)
-                chance = p * q + (1 - p) * (1 - q)
-                if chance < 1:
-                    observed += sum(a == b for a, b in zip(one, other, strict=True)) / len(one) - chance
-                    expected += 1 - chance
+    pairs = np.triu_indices(len(structures), 1)
+    for units in zip(*structures, strict=True):
+        shared = np.array(
+            [[row[i] is not None and row[i] == row[j] for i, j in combinations(range(len(row)), 2)] for row in units]
+        )
+        if shared.shape[1]:
+            p = shared.mean(1)
+            chance = (np.outer(p, p) + np.outer(1 - p, 1 - p))[pairs]
+            # Of two rows of ±1 the dot product counts what is equal less what is not.
+            signs = 2.0 * shared - 1
+            agreed = (1 + signs @ signs.T / shared.shape[1])[pairs] / 2
+            observed += float((agreed - chance)[chance < 1].sum())
+            expected += float((1 - chance)[chance < 1].sum())
     return observed / expected if expected else None

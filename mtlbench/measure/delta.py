@@ -18,6 +18,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
 
 from mtlbench.measure.statistics import LEVEL, Interval, t_interval, t_quantile
 from mtlbench.record import TaskCard
@@ -75,7 +77,9 @@ def weights(definition: str, base: Metrics, tasks: Sequence[TaskCard]) -> dict[t
 def gain(metrics: Metrics, base: Metrics, tasks: Sequence[TaskCard]) -> dict[tuple[str, str], float]:
     """(task, metric) → relative improvement over the reference in percent; NaN where the reference is 0 or not finite."""
     return {
-        (task.name, metric.name): 100 * _sign(metric.higher_is_better) * _ratio(metrics, base, task.name, metric.name)
+        (task.name, metric.name): 100
+        * _sign(metric.higher_is_better)
+        * _ratio(value(metrics, task.name, metric.name), value(base, task.name, metric.name))
         for task in tasks
         for metric in task.metrics
     }
@@ -83,12 +87,77 @@ def gain(metrics: Metrics, base: Metrics, tasks: Sequence[TaskCard]) -> dict[tup
 
 def delta(metrics: Metrics, base: Metrics, tasks: Sequence[TaskCard], definition: str = "task") -> float:
     """Δ of one row in percent; NaN when no metric has a reference."""
-    return _weighted(metrics, base, tasks, weights(definition, base, tasks))
+    return Reference([base], tasks).delta(metrics, definition)
 
 
-def _weighted(metrics: Metrics, base: Metrics, tasks: Sequence[TaskCard], shares: Mapping[tuple[str, str], float]) -> float:
-    gains = gain(metrics, base, tasks)
-    return math.fsum(share * gains[pair] for pair, share in shares.items()) if shares else math.nan
+@dataclass(frozen=True)
+class Reference:
+    """Single-task networks over their seeds: what Δ is measured against, worked out once for all rows.
+
+    Attributes:
+        seeds: the metrics of each.
+    """
+
+    seeds: Sequence[Metrics]
+    tasks: Sequence[TaskCard]
+
+    @cached_property
+    def base(self) -> dict[str, dict[str, float]]:
+        """The mean over seeds (see `baseline`)."""
+        return baseline(self.seeds, self.tasks)
+
+    @cached_property
+    def _terms(self) -> dict[str, list[_Term]]:
+        signs = {(task.name, one.name): _sign(one.higher_is_better) for task in self.tasks for one in task.metrics}
+        return {
+            definition: [
+                _Term(*pair, share, signs[pair], value(self.base, *pair))
+                for pair, share in weights(definition, self.base, self.tasks).items()
+            ]
+            for definition in DEFINITIONS
+        }
+
+    def delta(self, row: Metrics, definition: str) -> float:
+        """Δ of one row in percent; NaN when no metric has a reference."""
+        terms = self._terms[definition]
+        gains = (term.share * (100 * term.sign * _ratio(value(row, term.task, term.metric), term.base)) for term in terms)
+        return math.fsum(gains) if terms else math.nan
+
+    def effects(self, row: Metrics, definition: str) -> list[float]:
+        """What each seed does to the Δ of `row` (means over its seeds), to first order, in percent.
+
+        Linearised in the mean b of the seeds: ∂gain/∂b = ∓100 · x/b² · sign(b).
+        """
+        slopes = [
+            (
+                term,
+                -100
+                * term.sign
+                * term.share
+                * value(row, term.task, term.metric)
+                * math.copysign(1, term.base)
+                / term.base**2,
+            )
+            for term in self._terms[definition]
+        ]
+        return [
+            math.fsum(slope * (value(seed, term.task, term.metric) - term.base) for term, slope in slopes)
+            for seed in self.seeds
+        ]
+
+    def band(self, definition: str, level: float = LEVEL) -> float:
+        """Half-width of its own noise around Δ = 0, in percent: one band, common to all rows. NaN for one seed."""
+        return t_interval([self.delta(seed, definition) for seed in self.seeds], level).half
+
+
+class _Term(NamedTuple):
+    """One metric of a weighted sum of gains."""
+
+    task: str
+    metric: str
+    share: float
+    sign: float
+    base: float
 
 
 @dataclass(frozen=True)
@@ -107,56 +176,23 @@ class Estimate:
     half: float
 
 
-def estimate(
-    rows: Sequence[Metrics], references: Sequence[Metrics], tasks: Sequence[TaskCard], definition: str, level: float = LEVEL
-) -> Estimate:
+def estimate(rows: Sequence[Metrics], reference: Reference, definition: str, level: float = LEVEL) -> Estimate:
     """Δ over seeds, with its interval.
 
     The variance of mean Δ is that of the row's seeds (exact: Δ is linear in them, correlations between metrics included)
-    plus that of the reference's mean, linearised: ∂gain/∂b = ∓100 · x̄/b². Degrees of freedom by Welch and Satterthwaite.
+    plus that of the reference's mean (`Reference.effects`). Degrees of freedom by Welch and Satterthwaite.
     """
-    base = baseline(references, tasks)
-    shares = weights(definition, base, tasks)
-    values = tuple(_weighted(row, base, tasks, shares) for row in rows)
+    values = tuple(reference.delta(row, definition) for row in rows)
     own = t_interval(values, level)
-    if own.n < 2 or len(references) < 2 or not math.isfinite(own.mean):
+    if own.n < 2 or len(reference.seeds) < 2 or not math.isfinite(own.mean):
         return Estimate(values, own, math.nan)
-    effects = reference_effects(baseline(rows, tasks), references, tasks, definition)
+    effects = reference.effects(baseline(rows, reference.tasks), definition)
     variances = _squared_error(values), _squared_error(effects)
     total = sum(variances)
     if total == 0:
         return Estimate(values, own, 0.0)
     freedom = total**2 / sum(v**2 / (n - 1) for v, n in zip(variances, (len(values), len(effects)), strict=True))
     return Estimate(values, own, t_quantile(freedom, level) * math.sqrt(total))
-
-
-def reference_band(references: Sequence[Metrics], tasks: Sequence[TaskCard], definition: str, level: float = LEVEL) -> float:
-    """Half-width of the reference's own noise around Δ = 0, in percent: one band, common to all rows. NaN for one seed."""
-    base = baseline(references, tasks)
-    shares = weights(definition, base, tasks)
-    return t_interval([_weighted(row, base, tasks, shares) for row in references], level).half
-
-
-def reference_effects(
-    row: Metrics, references: Sequence[Metrics], tasks: Sequence[TaskCard], definition: str
-) -> list[float]:
-    """What each seed of the reference does to the Δ of `row` (means over its seeds), to first order, in percent."""
-    base = baseline(references, tasks)
-    means = {pair: value(base, *pair) for pair in weights("metric", base, tasks)}
-    up = {(task.name, metric.name): metric.higher_is_better for task in tasks for metric in task.metrics}
-    slopes = {
-        pair: -100
-        * _sign(up[pair])
-        * share
-        * value(row, *pair)
-        * math.copysign(1, value(base, *pair))
-        / value(base, *pair) ** 2
-        for pair, share in weights(definition, base, tasks).items()
-    }
-    return [
-        math.fsum(slope * (value(reference, *pair) - means[pair]) for pair, slope in slopes.items())
-        for reference in references
-    ]
 
 
 def ranks(values: Mapping[str, float]) -> dict[str, int]:
@@ -171,9 +207,7 @@ def _sign(higher_is_better: bool) -> float:
     return 1.0 if higher_is_better else -1.0
 
 
-def _ratio(metrics: Metrics, base: Metrics, task: str, metric: str) -> float:
-    reference = value(base, task, metric)
-    number = value(metrics, task, metric)
+def _ratio(number: float, reference: float) -> float:
     if reference == 0 or not math.isfinite(reference) or not math.isfinite(number):
         return math.nan
     return (number - reference) / abs(reference)

@@ -55,7 +55,7 @@ def corrupted_delta(
     if not same_cells([*rows, *references]):
         raise ValueError("Δ under corruption compares networks under the same corruptions and severities only")
     measured, base = ([corrupted_metrics(one, corruptions) for one in side] for side in (rows, references))
-    return deltas.estimate(measured, base, tasks, definition, level)
+    return deltas.estimate(measured, deltas.Reference(base, tasks), definition, level)
 
 
 def same_cells(robustness: Sequence[Robustness]) -> bool:

@@ -114,10 +114,10 @@ def seeds(generator, n, centre=(0.5, 0.8, 0.3), noise=0.01):
 def test_the_reference_carries_its_noise_into_the_interval():
     generator = np.random.default_rng(1)
     rows, references = seeds(generator, 5), seeds(generator, 5)
-    estimate = deltas.estimate(rows, references, TASKS, "task")
+    estimate = deltas.estimate(rows, deltas.Reference(references, TASKS), "task")
     assert estimate.half > estimate.own.half > 0
-    assert math.isnan(deltas.estimate(rows, references[:1], TASKS, "task").half)
-    assert math.isnan(deltas.estimate(rows[:1], references, TASKS, "task").half)
+    assert math.isnan(deltas.estimate(rows, deltas.Reference(references[:1], TASKS), "task").half)
+    assert math.isnan(deltas.estimate(rows[:1], deltas.Reference(references, TASKS), "task").half)
 
 
 def test_intervals_cover_at_three_seeds():
@@ -126,17 +126,17 @@ def test_intervals_cover_at_three_seeds():
     truth = deltas.delta(nested(TASKS, (0.5, 0.8, 0.3)), nested(TASKS, (0.45, 0.8, 0.35)), TASKS, "task")
     covered = 0
     for _ in range(400):
-        estimate = deltas.estimate(seeds(generator, 3), seeds(generator, 3, (0.45, 0.8, 0.35)), TASKS, "task")
+        rows, references = seeds(generator, 3), seeds(generator, 3, (0.45, 0.8, 0.35))
+        estimate = deltas.estimate(rows, deltas.Reference(references, TASKS), "task")
         covered += abs(estimate.own.mean - truth) <= estimate.half
     assert 0.92 <= covered / 400 <= 1.0
 
 
 def test_the_band_is_the_noise_of_the_reference_alone():
-    references = seeds(np.random.default_rng(2), 4)
-    effects = deltas.reference_effects(deltas.baseline(references, TASKS), references, TASKS, "primary")
-    base = deltas.baseline(references, TASKS)
-    assert effects == pytest.approx([-deltas.delta(row, base, TASKS, "primary") for row in references])
-    assert deltas.reference_band(references, TASKS, "primary") > 0
+    reference = deltas.Reference(seeds(np.random.default_rng(2), 4), TASKS)
+    effects = reference.effects(reference.base, "primary")
+    assert effects == pytest.approx([-deltas.delta(row, reference.base, TASKS, "primary") for row in reference.seeds])
+    assert reference.band("primary") > 0
 
 
 def test_ranks_share_the_better_place_and_skip_undefined_values():

@@ -11,8 +11,9 @@ import torch
 from strategy_toys import GOLDEN
 from torch import Tensor
 
+from mtlbench.methods._adashare_phases import policy_optimizer
+from mtlbench.methods._adashare_policy import relaxed, sampled, sharing_loss, sparsity_loss
 from mtlbench.methods._adashare_schedule import ByProgress, ByRound, rounds_of_epoch
-from mtlbench.methods.adashare import policy_optimizer, relaxed, sampled, sharing_loss, sparsity_loss
 
 FILE = np.load(GOLDEN / "adashare_policy.npz")
 GATED = FILE["reg/n_active"].tolist()
