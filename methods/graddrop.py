@@ -21,17 +21,20 @@ class GradDrop(JacobianStrategy):
     def setup(self) -> None:
         self.drawn_in: int | None = None
 
-    def uniform(self, like: Tensor) -> Tensor:
-        """Uniform numbers, one a weight, drawn where the gradients are: they are as many as the weights."""
+    def uniform(self, into: Tensor) -> Tensor:
+        """Fill with uniform numbers in [−1, 1), drawn where the gradients are: they are as many as the weights."""
         if self.drawn_in != self.run.epoch:
             seed = int(torch.randint(2**62, (), generator=self.run.generator("uniform")))
-            self.source, self.drawn_in = torch.Generator(like.device).manual_seed(seed), self.run.epoch
-        return torch.rand(like.shape, generator=self.source, device=like.device, dtype=like.dtype)
+            self.source, self.drawn_in = torch.Generator(into.device).manual_seed(seed), self.run.epoch
+        return into.uniform_(-1, 1, generator=self.source)
 
     def combine(self, rows: Tensor, losses: TaskLosses) -> Tensor:
-        positive, negative = torch.zeros_like(rows[0]), torch.zeros_like(rows[0])
-        for row in rows:
-            positive += row.clamp(min=0)
-            negative += row.clamp(max=0)
-        # P = positive / (positive + |negative|); where all gradients are 0 it is NaN, and either choice is 0.
-        return torch.where(self.uniform(positive) < positive / (positive - negative), positive, negative)
+        # With s = Σ g and a = Σ |g| what is kept is (s ± a) / 2, and U < P means (2U − 1) a < s. In few passes and little
+        # memory, because there are as many numbers as weights.
+        total, size = rows[0].clone(), rows[0].abs()
+        part = torch.empty_like(size)
+        for row in rows[1:]:
+            total += row
+            size += torch.abs(row, out=part)
+        above = self.uniform(part).mul_(size).sub_(total)
+        return total.sub_(torch.copysign(size, above, out=above)).mul_(0.5)
