@@ -13,9 +13,9 @@ from torch import Tensor
 from mtlbench.data.split import Split
 from mtlbench.data.store import Prepared
 from mtlbench.errors import UserError
-from mtlbench.measure.render import target_picture
 from mtlbench.tasks import Attributes, Boundaries, Classification, Depth, Normals, Reconstruction, Saliency, Segmentation
 from mtlbench.tasks.base import Task
+from mtlbench.tasks.render import target_picture
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -14,9 +14,9 @@ from mtlbench.contract.batch import Batch
 from mtlbench.data.split import Split
 from mtlbench.errors import UserError
 from mtlbench.measure.corruptions import QUICK, corrupt, label
-from mtlbench.measure.render import prediction_picture, target_picture
 from mtlbench.measure.robustness import as_bytes, as_image
 from mtlbench.tasks.base import Task
+from mtlbench.tasks.render import prediction_picture, target_picture
 
 _SIDE = 192
 _LEFT, _TOP, _GAP = 130, 22, 2

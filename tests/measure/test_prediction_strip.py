@@ -11,9 +11,9 @@ from PIL import Image
 
 from mtlbench.cli import main
 from mtlbench.measure.prediction_strip import Selected, prediction_strip, strip
-from mtlbench.measure.render import prediction_picture, target_picture
 from mtlbench.tasks import Attributes, Boundaries, Classification, Depth, Normals, Reconstruction, Saliency, Segmentation
 from mtlbench.tasks.base import Task
+from mtlbench.tasks.render import prediction_picture, target_picture
 from tests.measure.small_network import HEIGHT, TASKS, WIDTH, Small, split
 
 SELECTED = Selected("toy · small · seed 0", "toy", TASKS, Small().eval(), split(images=3))
