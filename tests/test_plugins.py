@@ -127,3 +127,9 @@ def test_a_pair_that_means_nothing_is_refused() -> None:
     )
     with pytest.raises(UserError, match="means nothing"):
         resolve(f"single_task+{surgery}", {}, registry)
+
+
+def test_the_readme_names_all_that_there_is() -> None:
+    text = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    for group in ("methods", "datasets"):
+        assert [name for name in Registry().group(group) if f"`{name}`" not in text] == []
