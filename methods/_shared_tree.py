@@ -58,14 +58,18 @@ def frame(network: Architecture, epoch: int) -> dict[str, Any]:
 
 
 def picture(
-    plan: SharingPlan, frames: Sequence[dict[str, Any]], similarity: Sequence[dict[str, Any]] = ()
+    plan: SharingPlan,
+    frames: Sequence[dict[str, Any]],
+    similarity: Sequence[dict[str, Any]] = (),
+    measure: str = "CKA of the tasks' features",
 ) -> dict[str, Any]:
-    """The artefact "merge_tree", which `mtlbench.leaderboard.tree_picture` draws."""
+    """The artefact "merge_tree", which `mtlbench.leaderboard.tree_picture` draws. `measure`: what similarity is."""
     return {
         "tasks": list(plan.tasks),
         "units": list(plan.depths),
         "frames": list(frames),
         "similarity": list(similarity),
+        "measure": measure,
     }
 
 

@@ -139,7 +139,7 @@ class Branched(Architecture):
 
     def artefacts(self) -> dict[str, Any]:
         frames = self.frames or [frame(self, 0)]
-        return {"merge_tree": picture(self.plan(), frames, self.similarity)}
+        return {"merge_tree": picture(self.plan(), frames, self.similarity, "RSA affinity of the tasks' own networks")}
 
     # -- training ---------------------------------------------------------------------------------------------------
 

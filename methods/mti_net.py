@@ -71,7 +71,7 @@ class Propagation(nn.Module):
         batch, _, height, width = together.shape
         logits, count = self.compare(together), len(self.tasks)
         if self.strict_official:
-            return logits.view(batch, -1, count, height, width).softmax(2).view_as(logits)  # type: ignore[no-any-return]
+            return logits.reshape(batch, -1, count, height, width).softmax(2).reshape(together.shape)  # type: ignore[no-any-return]
         return logits.reshape(batch, count, -1, height, width).softmax(1).reshape(together.shape)  # type: ignore[no-any-return]
 
     def forward(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -34,15 +34,16 @@ def draw_merge_tree(artefact: dict[str, Any], path: Path) -> None:
         artefact: `tasks` and `units`, names; `frames`: the network's states in order, each with the `epoch` it is from,
             the `table` of its sharing plan, its `parameters` and an image's `flops`; and, where the tree was learned,
             `similarity`: one entry for every group of tasks that was tested, with the `phase`, `epoch`, `unit`, `tasks`,
-            the groups `merged`, and the similarity matrices `before` and (or None) `after`.
+            the groups `merged`, and the similarity matrices `before` and (or None) `after`; `measure`, what they hold.
         path: of the files; its ending is replaced by theirs.
     """
     tested = artefact.get("similarity") or []
     frames = thinned(artefact["frames"], _MOST_FRAMES)
     size = len(artefact["tasks"])
+    again = any(entry["after"] is not None for entry in tested)
     rows = [0.3 * len(artefact["units"]) + 1.7]
     if tested:
-        rows.append(0.75 * size * 0.42 + 2.3)
+        rows.append((0.75 if again else 0.45) * size * 0.42 + (2.3 if again else 1.5))
     if len(frames) > 1:
         rows.append(2.3)
     width = max(7.0, len(frames) * (0.32 * size + 0.7) + 0.8)
@@ -50,7 +51,7 @@ def draw_merge_tree(artefact: dict[str, Any], path: Path) -> None:
         parts = list(figure.subfigures(len(rows), 1, height_ratios=rows, squeeze=False)[:, 0])
         _strip(parts.pop(0), artefact, frames)
         if tested:
-            _similarity(parts.pop(0), tested)
+            _similarity(parts.pop(0), tested, again, str(artefact.get("measure", "CKA of the tasks' features")))
         if parts:
             _cost(parts.pop(0), artefact["frames"], tested)
         paint.save(figure, path.with_suffix(""))
@@ -135,23 +136,23 @@ def _tree(axes: Axes, table: Table, tasks: list[str]) -> None:
     axes.tick_params(length=0)
 
 
-def _similarity(figure: SubFigure, tested: list[dict[str, Any]]) -> None:
-    """For every tested group the similarity before, and after where only a part of it merged."""
+def _similarity(figure: SubFigure, tested: list[dict[str, Any]], again: bool, measure: str) -> None:
+    """For every tested group the similarity before and, where any was measured again, after."""
     shown = thinned(tested, _MOST_MATRICES)
-    panels = figure.subplots(2, len(shown), squeeze=False)
+    keys = ("before", "after") if again else ("before",)
+    panels = figure.subplots(len(keys), len(shown), squeeze=False)
     for column, entry in enumerate(shown):
         merged = "; ".join("+".join(paint.clip(task, 4) for task in group) for group in entry["merged"])
         title = f"{paint.clip(entry['unit'], 12)}, ep. {entry['epoch']}\n{paint.clip(merged, 20) or 'nothing merges'}"
         panels[0][column].set_title(title, fontsize=7)
-        for row, key in enumerate(("before", "after")):
+        for row, key in enumerate(keys):
             named = column == 0 or entry["tasks"] != shown[0]["tasks"]
             _matrix(panels[row][column], entry[key], entry["tasks"] if named else [])
-    for row, word in enumerate(("before", "after")):
-        panels[row][0].set_ylabel(word, fontsize=8)
-    figure.suptitle(
-        "similarity (CKA) of the tasks' features at the tested unit, 1 at the start; merged tasks have one feature after",
-        x=0.01, ha="left", fontsize=9,
-    )  # fmt: skip
+    if again:
+        for row, word in enumerate(keys):
+            panels[row][0].set_ylabel(word, fontsize=8)
+    more = "; merged tasks have one feature after" if again else ""
+    figure.suptitle(f"{paint.clip(measure, 60)} at the tested unit{more}", x=0.01, ha="left", fontsize=9)
 
 
 def _matrix(axes: Axes, values: list[list[float]] | None, names: list[str]) -> None:

@@ -36,6 +36,15 @@ def test_a_tree_that_was_not_learned_is_drawn_alone(tmp_path: Path) -> None:
     assert (tmp_path / "tree.svg").exists()
 
 
+def test_it_says_what_was_measured_and_leaves_no_room_for_what_was_not(tmp_path: Path) -> None:
+    artefact = {"tasks": TASKS, "units": ["stem", "stage1", "stage2"], "frames": [START, MERGED], "similarity": TESTED}
+    draw_merge_tree(artefact, tmp_path / "both.png")
+    draw_merge_tree({**artefact, "similarity": TESTED[1:], "measure": "affinity"}, tmp_path / "once.png")
+    both, once = ((tmp_path / f"{name}.svg").read_text() for name in ("both", "once"))
+    assert "CKA of the tasks" in both and ">after<" in both
+    assert "affinity at the tested unit" in once and ">after<" not in once
+
+
 def test_thinning_keeps_both_ends() -> None:
     assert thinned(list(range(100)), 5) == [0, 25, 50, 74, 99]
     assert thinned([1, 2], 5) == [1, 2]
