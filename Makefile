@@ -41,7 +41,7 @@ lint: setup  ## linter, formatter and type checker
 	@$(BIN)/mypy mtlbench datasets
 
 test: setup lint  ## the default tests, linter and type checker included
-	@$(BIN)/python -m pytest -m 'not long'
+	@$(BIN)/python -m pytest -m 'not long' --numprocesses auto --dist loadfile
 
 test-long: setup  ## the tests that take long
 	@$(BIN)/python -m pytest -m long
