@@ -8,6 +8,9 @@ from math import ceil
 
 from mtlbench.contract import Run, UserError
 
+WARM_UP, POLICY = 0.1, 0.4
+"""Shares of the budget that warm-up and policy learning take by default (equal_total)."""
+
 PUBLISHED_WARM_UP = 0.2
 """Share of the 20,000 iterations (100,000 on Taskonomy) before retraining."""
 

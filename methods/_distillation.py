@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -53,6 +54,13 @@ class Distillation(nn.Module):
     def owner(self, name: str) -> str:
         """The task that a parameter takes for, by the parameter's name in this module."""
         return name.split(".")[1]
+
+
+def shipped(network: nn.Module) -> nn.Module:
+    """The network without its first predictions (`first`): nothing reads them once they are trained."""
+    copied = copy.copy(network)
+    copied._modules = {name: module for name, module in network._modules.items() if name != "first"}
+    return copied
 
 
 class FirstPrediction(nn.Module):

@@ -56,7 +56,7 @@ from mtlbench.contract import (
 )
 from mtlbench.methods._adashare_phases import PolicyLearning, Retraining
 from mtlbench.methods._adashare_policy import SELECT, sampled, sharing_loss, sparsity_loss
-from mtlbench.methods._adashare_schedule import PUBLISHED_SAMPLES, split_budget
+from mtlbench.methods._adashare_schedule import POLICY, PUBLISHED_SAMPLES, WARM_UP, split_budget
 from mtlbench.methods._select_or_skip import Decisions, MultiplyingGraph, columns, picture, plan_of
 
 
@@ -73,8 +73,8 @@ class AdaShare(Architecture):
         0.1, search=LogUniform(5e-3, 0.2), check="v >= 0", help="λ_sh: price of deciding differently from other tasks"
     )
     loss_weights: dict[str, float] = Hyper({}, help="λ_k in policy steps by task, 1 for others (in weight steps: +fixed)")
-    warm_up: float = Hyper(0.1, check="0 <= v < 1", help="share of the budget that warm-up takes (equal_total)")
-    policy: float = Hyper(0.4, check="0 < v < 1", help="share of the budget that policy learning takes (equal_total)")
+    warm_up: float = Hyper(WARM_UP, check="0 <= v < 1", help="share of the budget that warm-up takes (equal_total)")
+    policy: float = Hyper(POLICY, check="0 < v < 1", help="share of the budget that policy learning takes (equal_total)")
     samples: Literal["auto"] | int = Hyper(
         "auto", check="v == 'auto' or v >= 1", help="N, sampled policies that are retrained; auto: 1, 8 under budget paper"
     )

@@ -23,7 +23,6 @@ Choices and deviations (there is no official code):
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -168,6 +167,3 @@ def row(partition: Partition, tasks: int) -> tuple[int, ...]:
     """A partition as the plan's row: every task has the number of its group's first."""
     first = {task: min(group) for group in partition for task in group}
     return tuple(first[task] for task in range(tasks))
-
-
-__all__: Sequence[str] = ["Branched"]

@@ -26,7 +26,6 @@ Choices and deviations:
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -35,7 +34,7 @@ from torch import Tensor, nn
 from torchvision.ops import SqueezeExcitation
 
 from mtlbench.contract import Architecture, Hyper, LogUniform, Maps, SharingPlan
-from mtlbench.methods._distillation import Distillation, FirstPrediction
+from mtlbench.methods._distillation import Distillation, FirstPrediction, shipped
 from mtlbench.networks.heads import resize
 from mtlbench.networks.residual import BasicBlock
 from mtlbench.tasks import Task
@@ -176,10 +175,7 @@ class MTINet(Architecture):
         return owned
 
     def deploy(self) -> nn.Module:
-        """Without the first predictions: nothing reads them once they are trained."""
-        shipped = copy.copy(self)
-        shipped._modules = {name: module for name, module in self._modules.items() if name != "first"}
-        return shipped
+        return shipped(self)
 
     def plan(self) -> SharingPlan:
         return SharingPlan.shared([unit.name for unit in self.block_units()], list(self.tasks))

@@ -21,13 +21,12 @@ Choices and deviations:
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 
 from torch import Tensor, nn
 
 from mtlbench.contract import Architecture, Hyper, LogUniform, Maps, SharingPlan
-from mtlbench.methods._distillation import Distillation, FirstPrediction
+from mtlbench.methods._distillation import Distillation, FirstPrediction, shipped
 from mtlbench.networks.heads import resize
 from mtlbench.networks.residual import Bottleneck
 from mtlbench.tasks import Task
@@ -107,10 +106,7 @@ class PADNet(Architecture):
         return owned
 
     def deploy(self) -> nn.Module:
-        """Without the first predictions: nothing reads them once they are trained."""
-        shipped = copy.copy(self)
-        shipped._modules = {name: module for name, module in self._modules.items() if name != "first"}
-        return shipped
+        return shipped(self)
 
     def plan(self) -> SharingPlan:
         return SharingPlan.shared([unit.name for unit in self.block_units()], list(self.tasks))

@@ -12,9 +12,8 @@ import torch
 
 from mtlbench.contract import Architecture, Hyper, Phase, Run, SharingGraph, Strategy, Uniform
 from mtlbench.contract.run import derive_seed
-from mtlbench.methods._adashare_schedule import split_budget
+from mtlbench.methods._adashare_schedule import POLICY, WARM_UP, split_budget
 from mtlbench.methods._select_or_skip import Decisions, columns, picture, plan_of
-from mtlbench.methods.adashare import AdaShare
 
 
 class RandomPlan(Architecture):
@@ -54,8 +53,7 @@ class RandomPlan(Architecture):
     def phases(self, run: Run, strategy: Strategy) -> list[Phase]:
         epochs = run.budget.epochs
         if run.budget.mode == "equal_total" and self.budget == "retraining":
-            search = AdaShare.configure({}, "adashare")
-            (epochs,) = split_budget(run, search["warm_up"], search["policy"], samples=1).retraining
+            (epochs,) = split_budget(run, WARM_UP, POLICY, samples=1).retraining
         return [Phase("retraining", epochs, strategy)]
 
     def extra(self) -> dict[str, float]:

@@ -33,7 +33,7 @@ def test_affinity_of_a_network_with_itself_is_one() -> None:
 
 
 def test_affinity_of_independent_features_is_about_zero() -> None:
-    """Here counting the empty half of the matrices gives 0.86, as one public implementation does."""
+    """Counting the empty half of the matrices, as one public implementation does, would make them seem alike."""
     found = [
         affinity([dissimilarity_matrix(features(2 * seed)), dissimilarity_matrix(features(2 * seed + 1))])
         for seed in range(20)

@@ -195,6 +195,10 @@ def test_losses_count_first_predictions(cls: type[Architecture]) -> None:
         ones = [predictions[name], *(one for owner, one, _ in auxiliary if owner == name)]
         expected = sum(task.loss(one, sample.target(name)) for one in ones)
         torch.testing.assert_close(losses[name], expected)
+    network.first_weight = 0.0  # type: ignore[assignment]
+    without = network.losses(sample)
+    for name, task in network.tasks.items():
+        torch.testing.assert_close(without[name], task.loss(predictions[name], sample.target(name)))
 
 
 @pytest.mark.parametrize("cls", [PADNet, MTINet])
