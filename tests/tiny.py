@@ -103,6 +103,7 @@ def trials(
             "reference": False,
             "settings": {**SETTINGS, **kwargs.pop("settings", {})},
             "seeds": kwargs.pop("seeds", 1),
+            "diagnose": kwargs.pop("diagnose", []),
         },
         "test",
     )
