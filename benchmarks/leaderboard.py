@@ -21,7 +21,7 @@ sys.path.insert(0, str(ROOT / "tests" / "leaderboard"))
 
 import fabricate  # noqa: E402
 
-from mtlbench.record import read, write  # noqa: E402
+from mtlbench.records import read, write  # noqa: E402
 
 
 def make(results: Path, arguments: argparse.Namespace) -> int:

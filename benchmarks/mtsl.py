@@ -23,8 +23,8 @@ from typing import Any
 import torch
 
 from mtlbench.contract import Architecture, Batch, Blueprint, Budget, OptimizerSpec, Phase, Run
-from mtlbench.machine import peak_memory
 from mtlbench.measure.cost import count_flops
+from mtlbench.measure.machine import peak_memory
 from mtlbench.methods._mtsl_phases import Structure
 from mtlbench.methods.equal import Equal
 from mtlbench.methods.mtsl import MTSL

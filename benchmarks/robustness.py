@@ -15,15 +15,15 @@ from functools import partial
 import numpy as np
 import torch
 
+from mtlbench.config.method import resolve
+from mtlbench.config.plugins import Registry
+from mtlbench.config.settings import Settings
 from mtlbench.contract import Blueprint
 from mtlbench.data.split import Split
-from mtlbench.evaluation import Referee
 from mtlbench.measure.corruptions import COMMON, SEVERITIES
+from mtlbench.measure.evaluation import Referee
 from mtlbench.measure.robustness import Corrupted
 from mtlbench.measure.subject import Subject
-from mtlbench.method import resolve
-from mtlbench.plugins import Registry
-from mtlbench.settings import Settings
 from mtlbench.tasks import Depth, Segmentation
 
 TASKS = (Segmentation("segmentation", 19), Depth("depth", inverse=True))

@@ -27,8 +27,8 @@ from typing import Any
 import torch
 
 from mtlbench.contract import Architecture, Batch, Blueprint, Budget, JacobianStrategy, OptimizerSpec, Run, Strategy
-from mtlbench.machine import peak_memory
 from mtlbench.measure.cost import count_flops
+from mtlbench.measure.machine import peak_memory
 from mtlbench.networks.backbone import BackboneSpec
 from mtlbench.networks.heads import HeadSpec
 from mtlbench.tasks import Depth, Segmentation

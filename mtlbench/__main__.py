@@ -2,6 +2,6 @@
 
 import sys
 
-from mtlbench.cli import main
+from mtlbench.cli.main import main
 
 sys.exit(main())

@@ -9,14 +9,14 @@ from typing import Any
 
 import torch
 
+from mtlbench.config.plugins import Registry
 from mtlbench.contract import Architecture, Batch, Blueprint, Budget, OptimizerSpec, Run, Strategy
-from mtlbench.experiment import expand, make_experiment
 from mtlbench.networks.backbone import BackboneSpec
 from mtlbench.networks.heads import HeadSpec
-from mtlbench.plugins import Registry
-from mtlbench.spec import TrialSpec
+from mtlbench.planning.experiment import expand, make_experiment
+from mtlbench.planning.trial_spec import TrialSpec
+from mtlbench.running.trial import open_dataset
 from mtlbench.tasks import Classification, Depth, Normals, Segmentation, Task
-from mtlbench.trial import open_dataset
 
 SIZE = (32, 64)
 

@@ -91,8 +91,8 @@ class Dataset(Configurable, ABC):
         multi_input: True when every task has images of its own (then each sample holds targets of one task only).
         mean, std: per-channel normalisation of images in [0, 1].
         augmentation: what training does to samples unless an experiment says otherwise.
-        defaults: settings (`mtlbench.settings.Settings`) that suit this dataset, used unless an experiment or the command
-            line says otherwise: backbone, epochs, batch size, learning rate, …
+        defaults: settings (`mtlbench.config.settings.Settings`) that suit this dataset: backbone, epochs, batch size,
+            learning rate, …; an experiment or the command line may say otherwise.
         root: the folder the user named, None for the plugin's default or for embedded data.
     """
 

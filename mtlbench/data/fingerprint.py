@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from mtlbench import sources
+from mtlbench.config import source_hash
 from mtlbench.contract.dataset import Dataset
 from mtlbench.errors import UserError
 
@@ -83,7 +83,7 @@ def _digest(parts: Sequence[Any]) -> str:
 
 def _digest_of_source(plugin: type) -> str:
     try:
-        return sources.digest(Path(inspect.getfile(plugin)))
+        return source_hash.digest(Path(inspect.getfile(plugin)))
     except (TypeError, OSError):  # defined in an interactive session
         return ""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from mtlbench.hindsight import Hindsight
 from mtlbench.leaderboard import (
     artefacts,
     curves,
@@ -21,7 +20,8 @@ from mtlbench.leaderboard import (
 )
 from mtlbench.leaderboard.reported import Reported
 from mtlbench.leaderboard.table import Board, Table
-from mtlbench.record import write_text
+from mtlbench.records import write_text
+from mtlbench.records.epochs_on_test import EpochsOnTest
 
 Picture = tuple[str, str, Callable[[Table, Path], list[Path]]]
 
@@ -49,7 +49,7 @@ def draw_board(
     folder: Path,
     links: Mapping[str, str],
     published: Sequence[Reported],
-    hindsight: Mapping[str, Hindsight] | None = None,
+    epochs_on_test: Mapping[str, EpochsOnTest] | None = None,
     left_out: list[str] | None = None,
 ) -> list[Path]:
     """Write Markdown, CSV, LaTeX, page and pictures of one dataset; returns the files, the Markdown first.
@@ -57,11 +57,11 @@ def draw_board(
     Args:
         links: record id → its file, relative to the folder.
         published: reported rows of this dataset.
-        hindsight: record id → its epochs on test, of those that looked back.
+        epochs_on_test: record id → every selectable epoch evaluated on test, where that was measured.
         left_out: gets a line for every picture that could not be drawn.
     """
     left_out = [] if left_out is None else left_out
-    seen = hindsight or {}
+    seen = epochs_on_test or {}
     drawn: list[Path] = []
     pictures: dict[str, list[tuple[str, str]]] = {}
     texts: dict[str, str] = {}

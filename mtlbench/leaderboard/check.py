@@ -8,13 +8,13 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from mtlbench import record as records
+from mtlbench import records
 from mtlbench.errors import UserError
-from mtlbench.hindsight import Hindsight
 from mtlbench.leaderboard.check_structure import structure
 from mtlbench.leaderboard.check_together import consistent
 from mtlbench.leaderboard.shapes import is_finite
-from mtlbench.record import Evaluation, Record, TaskCard, canonical
+from mtlbench.records import Evaluation, Record, TaskCard, canonical
+from mtlbench.records.epochs_on_test import EpochsOnTest
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
 """What a dataset may be called: its leaderboard is a folder of that name."""
@@ -86,7 +86,7 @@ def problems(record: Record, sources: Mapping[str, str] | None = None) -> Iterat
             yield f"provenance.sources: the hash of its own method {plugin} is missing"
 
 
-def hindsight_problems(record: Record, seen: Hindsight) -> Iterator[str]:
+def epochs_on_test_problems(record: Record, seen: EpochsOnTest) -> Iterator[str]:
     """What is wrong with the file of epochs on test that lies beside a record."""
     if seen.record != record.id:
         yield f"is of record {seen.record}, and lies beside {record.id}"

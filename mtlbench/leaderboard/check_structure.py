@@ -9,7 +9,7 @@ from typing import Any
 
 from mtlbench.leaderboard import artefacts
 from mtlbench.leaderboard.shapes import are_names, are_numbers, is_count, is_number
-from mtlbench.record import Record, TaskCard
+from mtlbench.records import Record, TaskCard
 
 HIGHEST = 1 + 1e-6
 """A skill's highest value, and what rounding may add to it."""

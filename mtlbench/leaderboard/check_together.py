@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from pathlib import Path
 
-from mtlbench.record import Record, canonical
+from mtlbench.records import Record, canonical
 
 Found = list[tuple[Path, Record]]
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from numbers import Real
 
-from mtlbench.measure.robustness_summary import SUMMARY
-from mtlbench.record import Record, TaskCard
+from mtlbench.records import Record, TaskCard
+from mtlbench.statistics.robustness_summary import SUMMARY
 
 
 @dataclass(frozen=True)

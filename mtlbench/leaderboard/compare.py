@@ -12,8 +12,8 @@ from mtlbench.leaderboard.columns import columns_of, values_of
 from mtlbench.leaderboard.draw import load
 from mtlbench.leaderboard.format import Style, prefix
 from mtlbench.leaderboard.images import image_noise
-from mtlbench.measure.statistics import pool
-from mtlbench.record import Record, read
+from mtlbench.records import Record, read
+from mtlbench.statistics.intervals import pool
 
 
 def find(results: Path, name: str, dataset: str | None = None) -> list[Record]:

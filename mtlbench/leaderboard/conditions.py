@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from mtlbench.leaderboard.table import Row, Table
-from mtlbench.measure.robustness_summary import mean_skill, skill_at
-from mtlbench.measure.statistics import Interval, t_interval
-from mtlbench.record import Evaluation, Record
+from mtlbench.records import Evaluation, Record
+from mtlbench.statistics.intervals import Interval, t_interval
+from mtlbench.statistics.robustness_summary import mean_skill, skill_at
 
 Skill = Callable[[Record, str | None], float]
 """A record → its skill under a condition: of one task, or (None) the mean over tasks. NaN where it has none."""

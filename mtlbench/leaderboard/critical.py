@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from mtlbench.leaderboard import paint
-from mtlbench.measure.statistics import NEMENYI_DATASETS, critical_difference
+from mtlbench.statistics.intervals import NEMENYI_DATASETS, critical_difference
 
 AT_MOST = 24
 """Methods in the diagram, the best ones; the critical difference is that of all."""

@@ -9,8 +9,8 @@ from mtlbench.leaderboard import format as text
 from mtlbench.leaderboard import paint
 from mtlbench.leaderboard.columns import Column
 from mtlbench.leaderboard.table import Row, Table
-from mtlbench.measure.statistics import t_interval
-from mtlbench.record import Point, Record
+from mtlbench.records import Point, Record
+from mtlbench.statistics.intervals import t_interval
 
 AXES = (
     Column("training_flops", "training FLOPs", "cost", "cost", 0, "flop"),

@@ -21,15 +21,15 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from mtlbench import hindsight
+import mtlbench
 from mtlbench.errors import UserError, did_you_mean
 from mtlbench.leaderboard import critical, parallel, reported, site
 from mtlbench.leaderboard import format as text
 from mtlbench.leaderboard.board import draw_board
-from mtlbench.leaderboard.check import NAME, hindsight_problems, read_checked
+from mtlbench.leaderboard.check import NAME, epochs_on_test_problems, read_checked
 from mtlbench.leaderboard.table import Board, boards
 from mtlbench.leaderboard.terminal import Summary, summary
-from mtlbench.record import Record, write_text
+from mtlbench.records import Record, epochs_on_test, write_text
 
 STATE = ".drawn.json"
 
@@ -134,12 +134,12 @@ def record_files(results: Path) -> list[Path]:
     return sorted(
         path
         for path in results.rglob("*.json")
-        if not path.name.startswith(".") and not path.name.endswith(hindsight.SUFFIX)
+        if not path.name.startswith(".") and not path.name.endswith(epochs_on_test.SUFFIX)
     )
 
 
 TOP_LEVEL = re.compile(rb'\n "dataset": "([^"\\]+)"')
-"""A record's dataset as `mtlbench.record.write` writes it: found without reading all of the file."""
+"""A record's dataset as `mtlbench.records.write` writes it: found without reading all of the file."""
 
 PIECE = 2500
 """Files that are read at a time: with more of them several processes read."""
@@ -153,15 +153,15 @@ def _survey(results: Path) -> tuple[dict[str, str], dict[str, list[str]]]:
 
     Which dataset a file is of is only looked up here. Whether its record is good is seen where it is drawn.
     """
-    seen = set(results.rglob(f"*{hindsight.SUFFIX}"))
+    seen = set(results.rglob(f"*{epochs_on_test.SUFFIX}"))
 
     def look(piece: list[Path]) -> tuple[str, dict[str, Any]]:
         found = {}
         for path in piece:
             content = path.read_bytes()
             digest = hashlib.sha256(content)
-            if seen and hindsight.path_of(path) in seen:
-                digest.update(hindsight.path_of(path).read_bytes())
+            if seen and epochs_on_test.path_of(path) in seen:
+                digest.update(epochs_on_test.path_of(path).read_bytes())
             found[path.relative_to(results).as_posix()] = digest.hexdigest(), _dataset(content)
         return str(piece[0]), found
 
@@ -230,19 +230,19 @@ def _draw(results: Path, out: Path, job: _Job, before: dict[str, Any] | None) ->
     return state
 
 
-def _looked_back(found: list[tuple[Path, Record]], refused: list[str]) -> dict[str, hindsight.Hindsight]:
+def _looked_back(found: list[tuple[Path, Record]], refused: list[str]) -> dict[str, epochs_on_test.EpochsOnTest]:
     """Record id → its epochs on test; a file beside a record that is not fit is left out and named."""
     seen = {}
     for path, record in found:
-        beside = hindsight.path_of(path)
+        beside = epochs_on_test.path_of(path)
         if not beside.is_file():
             continue
         try:
-            one = hindsight.read(beside)
+            one = epochs_on_test.read(beside)
         except UserError as error:
             refused.append(str(error))
             continue
-        first = next(hindsight_problems(record, one), None)
+        first = next(epochs_on_test_problems(record, one), None)
         if first is None:
             seen[record.id] = one
         else:
@@ -311,19 +311,12 @@ def _key(place: str, digests: dict[str, str], published: list[reported.Reported]
 @lru_cache(maxsize=1)
 def _code() -> str:
     """The hash of the code that draws, and the versions of what it draws with."""
-    package = Path(__file__).parent
-    sources = [path for path in sorted(package.rglob("*")) if path.suffix in (".py", ".html", ".css", ".js")]
-    sources += [
-        package.parent / name
-        for name in (
-            "measure/agreement.py",
-            "measure/delta.py",
-            "measure/robustness_delta.py",
-            "measure/robustness_summary.py",
-            "measure/statistics.py",
-            "record.py",
-            "hindsight.py",
-        )
+    package = Path(mtlbench.__file__).parent
+    sources = [
+        path
+        for room in ("errors.py", "records", "statistics", "leaderboard")
+        for path in sorted([package / room, *(package / room).rglob("*")])
+        if path.suffix in (".py", ".html", ".css", ".js")
     ]
     digest = hashlib.sha256()
     for path in sources:

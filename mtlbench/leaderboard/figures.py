@@ -10,7 +10,7 @@ from typing import Any
 from mtlbench.leaderboard import format as text
 from mtlbench.leaderboard import paint
 from mtlbench.leaderboard.table import Row, Table
-from mtlbench.measure.delta import DEFINITIONS
+from mtlbench.statistics.delta import DEFINITIONS
 
 QUALITY = {"delta/task": "Δ task (%) ↑", "mean_skill": "mean skill ↑"}
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from mtlbench.measure.statistics import Interval, paired_bootstrap
-from mtlbench.record import Record, TaskCard
+from mtlbench.records import Record, TaskCard
+from mtlbench.statistics.intervals import Interval, paired_bootstrap
 
 
 @dataclass(frozen=True)

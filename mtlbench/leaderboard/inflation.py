@@ -1,6 +1,6 @@
 """What selection on test would have claimed, and what selection by skill costs. In files of its own, never ranked.
 
-Drawn from the epochs on test that `mtlbench inflation` measured after everything else (`mtlbench.hindsight`):
+Drawn from the epochs on test that `mtlbench inflation` measured after everything else (`mtlbench.records.epochs_on_test`):
 
     inflation  the best epoch on test, minus the epoch that val selected: in skill, and in Δ (task-averaged)
     regret     test Δ of the epoch with the best Δ on val, minus that of the epoch with the best skill on val: what a trial
@@ -19,13 +19,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mtlbench.hindsight import Hindsight
 from mtlbench.leaderboard import format as text
 from mtlbench.leaderboard.table import Board, Row, Table
-from mtlbench.measure import delta as deltas
-from mtlbench.measure.delta import Metrics
-from mtlbench.measure.statistics import t_interval
-from mtlbench.record import Record, TaskCard
+from mtlbench.records import Record, TaskCard
+from mtlbench.records.epochs_on_test import EpochsOnTest
+from mtlbench.statistics import delta as deltas
+from mtlbench.statistics.delta import Metrics
+from mtlbench.statistics.intervals import t_interval
 
 SKILL, PERCENT = text.Style(1.0, 3, ""), text.Style(1.0, 2, "%")
 
@@ -59,7 +59,7 @@ class Line:
     values: dict[str, tuple[float, ...]]
 
 
-def lines(table: Table, found: Mapping[str, Hindsight]) -> list[Line]:
+def lines(table: Table, found: Mapping[str, EpochsOnTest]) -> list[Line]:
     """The rows of a table of which some seed looked back, in the table's order.
 
     Args:
@@ -85,7 +85,7 @@ def lines(table: Table, found: Mapping[str, Hindsight]) -> list[Line]:
 
 
 def _measures(
-    record: Record, seen: Hindsight, tasks: Sequence[TaskCard], base: Metrics, val_base: Metrics, claimed_base: Metrics
+    record: Record, seen: EpochsOnTest, tasks: Sequence[TaskCard], base: Metrics, val_base: Metrics, claimed_base: Metrics
 ) -> dict[str, float]:
     """Every measure of one seed; those of Δ only where there is a reference."""
     skills = {epoch: one.skill for epoch, one in seen.test.items()}
@@ -115,7 +115,7 @@ def _measures(
     return found
 
 
-def _claimed(record: Record, seen: Hindsight, base: Metrics, tasks: Sequence[TaskCard]) -> Metrics:
+def _claimed(record: Record, seen: EpochsOnTest, base: Metrics, tasks: Sequence[TaskCard]) -> Metrics:
     """The test metrics of the epoch with the highest Δ on test."""
     metrics = {epoch: one.metrics for epoch, one in seen.test.items()}
     return _compose(seen, _choose(record, metrics, lambda one, part: _share(one, base, tasks, part)))
@@ -138,7 +138,7 @@ def _share(metrics: Metrics, base: Metrics, tasks: Sequence[TaskCard], part: Seq
     return math.fsum(share * gains[pair] for pair, share in deltas.weights("task", base, tasks).items() if pair[0] in part)
 
 
-def _compose(seen: Hindsight, chosen: Mapping[str, int]) -> Metrics:
+def _compose(seen: EpochsOnTest, chosen: Mapping[str, int]) -> Metrics:
     return {task: seen.test[epoch].metrics[task] for task, epoch in chosen.items()}
 
 
@@ -146,7 +146,7 @@ def _mean(values: Sequence[float]) -> float:
     return math.fsum(values) / len(values) if values else math.nan
 
 
-def views(board: Board, found: Mapping[str, Hindsight]) -> list[dict[str, Any]]:
+def views(board: Board, found: Mapping[str, EpochsOnTest]) -> list[dict[str, Any]]:
     """For every table that has something to show: its protocol, headings, and lines of texts."""
     made = []
     for table in board.tables:
@@ -167,7 +167,7 @@ def _cell(line: Line, name: str) -> str:
     return style.number(interval.mean) + half
 
 
-def markdown(board: Board, found: Mapping[str, Hindsight]) -> str:
+def markdown(board: Board, found: Mapping[str, EpochsOnTest]) -> str:
     """The file of one dataset; empty when no trial looked back."""
     from mtlbench.leaderboard.markdown import escape
 
@@ -182,7 +182,7 @@ def markdown(board: Board, found: Mapping[str, Hindsight]) -> str:
     return "\n\n".join([f"# {escape(board.dataset)}: what selection on test would have claimed", EXPLAINED, *parts]) + "\n"
 
 
-def csv_text(board: Board, found: Mapping[str, Hindsight]) -> str:
+def csv_text(board: Board, found: Mapping[str, EpochsOnTest]) -> str:
     """One line a record that looked back, every measure in full; empty without one."""
     rows = [
         [

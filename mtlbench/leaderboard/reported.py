@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mtlbench.errors import UserError
-from mtlbench.measure import delta as deltas
-from mtlbench.record import MetricCard, TaskCard
+from mtlbench.records import MetricCard, TaskCard
+from mtlbench.statistics import delta as deltas
 
 REQUIRED = (
     "table",

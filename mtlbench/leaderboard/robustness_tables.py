@@ -10,8 +10,8 @@ from typing import Any
 
 from mtlbench.leaderboard.conditions import Skill, attack, attacks, conditions
 from mtlbench.leaderboard.table import Board, Cell, Table, mark_column
-from mtlbench.measure.statistics import t_interval
-from mtlbench.record import Evaluation, Record
+from mtlbench.records import Evaluation, Record
+from mtlbench.statistics.intervals import t_interval
 
 HEADINGS = {
     "corruption": "Corruptions (skill, mean over severities)",

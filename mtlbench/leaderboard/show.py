@@ -9,7 +9,7 @@ from rich.text import Text
 from mtlbench.leaderboard import protocols
 from mtlbench.leaderboard.format import short
 from mtlbench.leaderboard.plans import LETTERS
-from mtlbench.record import Evaluation, Record, TaskCard
+from mtlbench.records import Evaluation, Record, TaskCard
 
 
 def show(record: Record) -> RenderableType:

@@ -16,11 +16,11 @@ from typing import Any
 
 from mtlbench.leaderboard import protocols
 from mtlbench.leaderboard.columns import STRUCTURE, Column, columns_of, values_of
-from mtlbench.measure import delta as deltas
-from mtlbench.measure.agreement import agreement
-from mtlbench.measure.robustness_delta import corrupted_delta, same_cells
-from mtlbench.measure.statistics import t_interval, tied_with_best
-from mtlbench.record import Record, TaskCard, canonical
+from mtlbench.records import Record, TaskCard, canonical
+from mtlbench.statistics import delta as deltas
+from mtlbench.statistics.agreement import agreement
+from mtlbench.statistics.intervals import t_interval, tied_with_best
+from mtlbench.statistics.robustness_delta import corrupted_delta, same_cells
 
 
 @dataclass

@@ -27,7 +27,7 @@ from mtlbench.measure.subject import Subject, reading
 from mtlbench.tasks.base import Task
 
 if TYPE_CHECKING:
-    from mtlbench.trial import Trial
+    from mtlbench.running.trial import Trial
 
 
 def evaluate_attacks(trial: Trial) -> dict[str, Any]:

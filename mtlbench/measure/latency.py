@@ -14,9 +14,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from mtlbench.machine import device_name, set_up
-from mtlbench.record import Record, canonical, read, write
-from mtlbench.spec import TrialSpec
+from mtlbench.measure.machine import device_name, set_up
+from mtlbench.planning.trial_spec import TrialSpec
+from mtlbench.records import Record, canonical, read, write
 
 ROUNDS, WARM_UP = 30, 3
 
@@ -94,7 +94,7 @@ def _summary(values: list[float]) -> dict[str, float]:
 
 def _rebuild(spec: TrialSpec, record: Record) -> nn.Module:
     """The deployed network of a record, with initial weights."""
-    from mtlbench.trial import build_network
+    from mtlbench.running.trial import build_network
 
     registry = spec.registry()
     dataset_class = registry.dataset(spec.data.name).cls

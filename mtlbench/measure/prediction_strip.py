@@ -49,8 +49,8 @@ def load_selected(folder: Path) -> Selected:
     Raises:
         UserError: the folder holds no finished trial, or one whose plugins or weights do not fit any more.
     """
-    from mtlbench.spec import TrialSpec
-    from mtlbench.trial import build_network, open_dataset
+    from mtlbench.planning.trial_spec import TrialSpec
+    from mtlbench.running.trial import build_network, open_dataset
 
     files = folder / "spec.json", folder / "selected.pt"
     for file in files:

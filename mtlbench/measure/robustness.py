@@ -20,16 +20,16 @@ from mtlbench.errors import UserError
 from mtlbench.measure.corruptions import CORRUPTIONS, corrupt, suite_version
 from mtlbench.measure.native import NativeImages
 from mtlbench.measure.robustness_suite import Suite, choosing_suite, reported_suite
-from mtlbench.measure.robustness_summary import summarise
 from mtlbench.measure.subject import Subject, reading
-from mtlbench.record import Evaluation
+from mtlbench.records import Evaluation
+from mtlbench.statistics.robustness_summary import summarise
 
 if TYPE_CHECKING:
-    from mtlbench.trial import Trial
+    from mtlbench.running.trial import Trial
 
 
 def evaluate_robustness(trial: Trial, clean: Evaluation) -> dict[str, Any]:
-    """Everything that a record says about robustness; see `mtlbench.measure.robustness_summary` for its summary.
+    """Everything that a record says about robustness; see `mtlbench.statistics.robustness_summary` for its summary.
 
     Args:
         trial: with the selected weights in place.

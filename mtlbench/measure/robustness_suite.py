@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from mtlbench.config.settings import Settings
 from mtlbench.contract.dataset import Augmentation, Dataset
 from mtlbench.errors import UserError, did_you_mean
 from mtlbench.measure.corruptions import (
@@ -23,7 +24,6 @@ from mtlbench.measure.corruptions import (
     suite_version,
 )
 from mtlbench.measure.native import serves_native
-from mtlbench.settings import Settings
 
 OVERLAPS: Mapping[str, tuple[str, ...]] = {"zooms": (), "flip": ()}
 """Field of `Augmentation` → the corruptions that training with it anticipates: their cells are not evaluated then.

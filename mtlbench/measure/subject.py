@@ -12,11 +12,11 @@ from torch import Tensor, nn
 
 from mtlbench.contract.batch import Batch
 from mtlbench.data.split import Split
-from mtlbench.evaluation import Referee, predictions, score
-from mtlbench.record import Evaluation
+from mtlbench.measure.evaluation import Referee, predictions, score
+from mtlbench.records import Evaluation
 
 if TYPE_CHECKING:
-    from mtlbench.trial import Trial
+    from mtlbench.running.trial import Trial
 
 Change = Callable[[Batch], Tensor]
 """A batch → the images that the network sees in place of the batch's own: float32 [B, 3, H, W] in [0, 1]."""

@@ -24,9 +24,9 @@ if __name__ == "__main__":
 import torch
 from tiny import STREETS, trials
 
-from mtlbench.protocol import PROTOCOL_VERSION
-from mtlbench.record import canonical
-from mtlbench.trial import run_trial
+from mtlbench.planning.protocol import PROTOCOL_VERSION
+from mtlbench.records import canonical
+from mtlbench.running.trial import run_trial
 
 FILE = Path(__file__).with_name("results.json")
 

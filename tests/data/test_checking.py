@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from toys import Files, Toy, toy, write_files
 
-from mtlbench.commands import data as command
+from mtlbench.cli import data as command
 from mtlbench.contract.dataset import BadSample
 from mtlbench.data.checking import check_folder
 from mtlbench.data.label_statistics import label_statistics

@@ -15,7 +15,7 @@ from mtlbench.contract.batch import Batch
 from mtlbench.data.store import Prepared, prepare
 from mtlbench.datasets.cityscapes import Cityscapes
 from mtlbench.errors import UserError
-from mtlbench.evaluation import Referee, score
+from mtlbench.measure.evaluation import Referee, score
 from mtlbench.measure.native import NativeImages, serves_native
 
 SIZE = (32, 64)

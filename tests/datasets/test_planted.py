@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mtlbench.config.settings import make_settings
 from mtlbench.contract.dataset import BadSample
 from mtlbench.data.checks import check_sample
 from mtlbench.datasets.planted import Planted
 from mtlbench.errors import UserError
 from mtlbench.networks.plan import SharingPlan
-from mtlbench.settings import make_settings
 
 DEPTHS = ("a", "b", "c")
 

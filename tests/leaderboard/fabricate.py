@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mtlbench.record import (
+from mtlbench.records import (
     Cost,
     Evaluation,
     Measured,

@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 
-from mtlbench import hindsight
 from mtlbench.leaderboard import artefacts
 from mtlbench.leaderboard.draw import Drawn, draw_all
-from mtlbench.record import Record
+from mtlbench.records import Record, epochs_on_test
 from tests.leaderboard import fabricate
 from tests.leaderboard.test_check import POLICY
 from tests.leaderboard.test_conditions import made
@@ -70,9 +69,9 @@ def test_good_artefacts_are_drawn(tmp_path: Path) -> None:
     "content",
     ["{", "[]", '{"record": "another", "test": {}}', '{"record": "RECORD", "test": {}}', "EPOCH WITHOUT TASKS"],
 )
-def test_a_bad_hindsight_is_refused_and_the_rest_is_drawn(content: str, tmp_path: Path) -> None:
+def test_a_bad_file_of_epochs_on_test_is_refused_and_the_rest_is_drawn(content: str, tmp_path: Path) -> None:
     record = made("pcgrad", 0)
-    beside = hindsight.path_of(tmp_path / "results" / "streets" / f"{record.id}.json")
+    beside = epochs_on_test.path_of(tmp_path / "results" / "streets" / f"{record.id}.json")
     beside.parent.mkdir(parents=True)
     if content == "EPOCH WITHOUT TASKS":
         epoch = {"metrics": {}, "constant": {}, "skill": {}, "mean_skill": 0.0}

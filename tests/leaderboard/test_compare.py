@@ -10,7 +10,7 @@ from mtlbench.errors import UserError
 from mtlbench.leaderboard.compare import compare, find
 from mtlbench.leaderboard.images import image_noise
 from mtlbench.leaderboard.show import show
-from mtlbench.record import Packed
+from mtlbench.records import Packed
 from tests.leaderboard import fabricate
 
 

@@ -15,8 +15,8 @@ from mtlbench.leaderboard.conditions import at_severity, conditions, severities
 from mtlbench.leaderboard.robustness_pictures import PICTURES
 from mtlbench.leaderboard.robustness_tables import CSV_HEADER, cells_csv, grids
 from mtlbench.leaderboard.table import Board, Table, boards
-from mtlbench.measure.robustness_summary import SUMMARY, summarise
-from mtlbench.record import Record
+from mtlbench.records import Record
+from mtlbench.statistics.robustness_summary import SUMMARY, summarise
 from tests.leaderboard.fabricate import TASKS, evaluation, metrics_at, record
 
 CORRUPTIONS = {"fog": True, "frost": True, "motion_blur": False}

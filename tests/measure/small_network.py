@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from mtlbench.data.split import Split
-from mtlbench.evaluation import Referee
+from mtlbench.measure.evaluation import Referee
 from mtlbench.measure.subject import Subject
 from mtlbench.tasks import Classification, Depth, Reconstruction, Segmentation
 from mtlbench.tasks.base import Task

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from mtlbench.cli import main
+from mtlbench.cli.main import main
 from mtlbench.measure.prediction_strip import Selected, prediction_strip, strip
 from mtlbench.tasks import Attributes, Boundaries, Classification, Depth, Normals, Reconstruction, Saliency, Segmentation
 from mtlbench.tasks.base import Task

@@ -12,17 +12,17 @@ import numpy as np
 import pytest
 import torch
 
+from mtlbench.config.settings import Settings, make_settings
 from mtlbench.contract.dataset import Augmentation, Card, Dataset, Key, Sample
 from mtlbench.errors import UserError
 from mtlbench.measure.corruptions import COMMON, EXTRA, GEOMETRY_PRESERVING, QUICK
 from mtlbench.measure.native import NativeImages
 from mtlbench.measure.robustness import Corrupted, as_bytes, as_image, evaluate_cells
-from mtlbench.measure.robustness_delta import corrupted_delta, corrupted_metrics
 from mtlbench.measure.robustness_suite import OVERLAPS, Suite, choosing_suite, disqualified, reported_suite, robustness_card
-from mtlbench.measure.robustness_summary import SUMMARY, mean_skill, skill_at, summarise
 from mtlbench.measure.subject import reading
-from mtlbench.record import MetricCard, TaskCard
-from mtlbench.settings import Settings, make_settings
+from mtlbench.records import MetricCard, TaskCard
+from mtlbench.statistics.robustness_delta import corrupted_delta, corrupted_metrics
+from mtlbench.statistics.robustness_summary import SUMMARY, mean_skill, skill_at, summarise
 from mtlbench.tasks.base import Task
 from tests.measure.small_network import HEIGHT, TASKS, WIDTH, subject
 
@@ -335,10 +335,10 @@ def test_delta_refuses_different_cells_and_passes_on_what_is_not_finite() -> Non
 
 
 def test_a_trial_records_cells_attacks_and_summary(tmp_path: Path) -> None:
-    from mtlbench.experiment import expand, make_experiment
-    from mtlbench.plugins import Registry
-    from mtlbench.record import read
-    from mtlbench.trial import open_dataset, run_trial
+    from mtlbench.config.plugins import Registry
+    from mtlbench.planning.experiment import expand, make_experiment
+    from mtlbench.records import read
+    from mtlbench.running.trial import open_dataset, run_trial
 
     experiment = make_experiment(
         {

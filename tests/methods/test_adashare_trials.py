@@ -9,12 +9,12 @@ import adashare_toys  # noqa: F401  (registers the tiny backbone)
 import pytest
 from PIL import Image
 
-from mtlbench.experiment import expand, make_experiment
+from mtlbench.config.plugins import Registry
 from mtlbench.leaderboard.policy_picture import draw_policy
-from mtlbench.plugins import Registry
-from mtlbench.record import Record
-from mtlbench.spec import TrialSpec
-from mtlbench.trial import Trial, open_dataset
+from mtlbench.planning.experiment import expand, make_experiment
+from mtlbench.planning.trial_spec import TrialSpec
+from mtlbench.records import Record
+from mtlbench.running.trial import Trial, open_dataset
 
 STREETS = {"name": "streets", "set": {"train": 24, "val": 8, "test": 8, "shifted": 0, "height": 32, "width": 64}}
 DIGITS = {"name": "multidigits", "set": {"train": 24, "val": 8, "test": 8}}

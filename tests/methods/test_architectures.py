@@ -9,10 +9,10 @@ import pytest
 import torch
 from tiny import batch, build, dense_tasks, image_tasks, run
 
+from mtlbench.config.plugins import Registry
 from mtlbench.contract import SharingPlan
 from mtlbench.contract.strategy import Strategy
 from mtlbench.measure.cost import inference_flops, parameters
-from mtlbench.plugins import Registry
 
 ARCHITECTURES = {name: plugin.cls for name, plugin in Registry().group("methods").items() if plugin.kind == "architecture"}
 TASKS = {"dense": dense_tasks, "image": image_tasks}

@@ -18,7 +18,7 @@ from mtlbench.methods._task_grouping import partitions
 from mtlbench.methods._tree_search import Partition, best_tree, unlikeness
 from mtlbench.methods.branched import Branched
 from mtlbench.methods.equal import Equal
-from mtlbench.trial import Trial
+from mtlbench.running.trial import Trial
 
 # -- representation similarity ------------------------------------------------------------------------------------------
 

@@ -11,8 +11,8 @@ import mtsl_toys  # noqa: F401  (registers the smallest backbone)
 import pytest
 from tiny import STREETS, trials
 
-from mtlbench.spec import TrialSpec
-from mtlbench.trial import Trial
+from mtlbench.planning.trial_spec import TrialSpec
+from mtlbench.running.trial import Trial
 
 FEW = {**STREETS, "train": 16, "val": 2, "test": 2}
 
@@ -25,7 +25,7 @@ def cached(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def uncounted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Counting FLOPs takes ten times as long as these networks' steps."""
-    for module in ("mtlbench.trial", "mtlbench.result", "mtlbench.methods._shared_tree"):
+    for module in ("mtlbench.running.trial", "mtlbench.running.record_builder", "mtlbench.methods._shared_tree"):
         for name in ("count_flops", "inference_flops"):
             answer = {"all": 1} if name == "inference_flops" else 1
             counted = lambda run, *_, answer=answer: (run() if answer == 1 else None, answer)[1]  # noqa: E731

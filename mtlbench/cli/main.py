@@ -1,0 +1,70 @@
+"""The command line. It parses, hands over to a command, and turns a user's mistake into one line and exit code 2."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import mtlbench
+from mtlbench.errors import UserError, did_you_mean
+
+COMMANDS = {
+    "bench": "run methods on datasets and draw the leaderboard",
+    "train": "run one trial in this process, without a scheduler",
+    "list": "list methods, datasets, backbones and settings; describe one",
+    "data": "describe, check, prepare or show a dataset",
+    "leaderboard": "draw leaderboards from records, or check records",
+    "inflation": "say what selection on test would have claimed, from kept epochs",
+    "show": "print a record",
+    "compare": "say what differs between two records",
+    "corrupt": "draw an image under all corruptions",
+    "lint-reported": "recompute published numbers and flag what does not add up",
+    "doctor": "check the installation",
+}
+
+
+def parser(chosen: str | None = None) -> argparse.ArgumentParser:
+    """The parser; only the chosen command's own arguments are added, so that nothing needless is imported."""
+    top = argparse.ArgumentParser(
+        prog="mtlbench",
+        description="Compare multi-task learning methods for computer vision under one protocol.",
+        epilog="`mtlbench COMMAND --help` explains a command.",
+    )
+    top.add_argument("--version", action="version", version=f"mtlbench {mtlbench.__version__}")
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, help_text in COMMANDS.items():
+        sub = commands.add_parser(name, help=help_text, description=help_text[0].upper() + help_text[1:] + ".")
+        if name == chosen:
+            _module(name).add_arguments(sub)
+    return top
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit code: 0 well, 1 a trial failed, 2 a user's mistake, 130 interrupted."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    named = next((word for word in words if not word.startswith("-")), None)
+    if named is not None and named not in COMMANDS:
+        print(f"mtlbench: there is no command {named!r}.{did_you_mean(named, COMMANDS)}", file=sys.stderr)
+        return 2
+    try:
+        arguments = parser(named).parse_args(words)
+        return int(_module(arguments.command).run(arguments) or 0)
+    except UserError as error:
+        print(f"mtlbench: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nmtlbench: stopped. What was trained is saved; the same command goes on from there.", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        return 0
+
+
+def _module(command: str) -> Any:
+    return importlib.import_module(f"mtlbench.cli.{command.replace('-', '_')}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,71 @@
+"""`mtlbench train`: one trial in this process, without a scheduler."""
+
+from __future__ import annotations
+
+import argparse
+
+from rich.console import Console
+
+from mtlbench.cli.options import add_folders, add_trial, announce, assignments, overrides
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Train and evaluate one method on one dataset with one seed, in this process. The record is the one that "
+        "`mtlbench bench` would have written. A trial that was interrupted goes on where it was."
+    )
+    parser.add_argument("--method", "-m", required=True, help="a method; a+s combines an architecture and a strategy")
+    parser.add_argument("--dataset", "-d", required=True, help="a dataset")
+    parser.add_argument("--seed", type=int, default=0, help="the seed (default: 0)")
+    parser.add_argument("--force", action="store_true", help="run again although the record is there")
+    add_trial(parser)
+    add_folders(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    from mtlbench.config.plugins import Registry
+    from mtlbench.planning.experiment import expand, make_experiment
+    from mtlbench.running.display import Display
+    from mtlbench.running.finished import find_record
+    from mtlbench.running.trial import forget, open_dataset, run_trial
+
+    console = Console()
+    registry = Registry(arguments.plugins)
+    root = str(arguments.data.expanduser().resolve()) if arguments.data else None
+    experiment = make_experiment(
+        {
+            "name": "command line",
+            "methods": [{"name": arguments.method, "set": assignments(arguments.set)}],
+            "datasets": [{"name": arguments.dataset, "root": root, "set": assignments(arguments.option)}],
+            "seeds": [arguments.seed],
+            "reference": False,
+            "diagnose": arguments.diagnose,
+        },
+        "command line",
+    )
+    (trial,) = expand(
+        experiment,
+        registry,
+        lambda data, plugin: open_dataset(data, plugin.cls, announce(data.name)),
+        cache=arguments.cache.expanduser().resolve(),
+        overrides=overrides(arguments),
+        threads=max(1, int(arguments.cpus)),
+        skip_bad=arguments.skip_bad,
+    )
+    found = find_record(trial, arguments.results)
+    if found is not None and not arguments.force:
+        console.print(f"The record is there: {found} (--force runs the trial again).", highlight=False, soft_wrap=True)
+        return 0
+    if arguments.force:
+        forget(trial, arguments.runs)
+    with Display(1, console) as display:
+        path = run_trial(
+            trial,
+            arguments.runs,
+            arguments.results,
+            lambda progress: display.epoch(trial, progress.__dict__),
+            arguments.keep_checkpoints,
+        )
+        display.done(trial, path)
+    console.print(f"written: {path}", highlight=False, soft_wrap=True)
+    return 0

@@ -1,0 +1,1 @@
+"""What a trial can be configured with: plugins, methods by name, settings."""

@@ -1,0 +1,122 @@
+"""A trial's specification: one method on one dataset with one seed and one set of settings, and its content id.
+
+It is plain data (JSON), so that it can travel to a worker on another machine; plugin files from outside the installed
+package travel with it, path and text.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from mtlbench.config.method import Method, reference_method, resolve
+from mtlbench.config.plugins import Registry
+from mtlbench.config.settings import Settings
+from mtlbench.records import canonical
+
+
+class DataSpec(BaseModel):
+    """A dataset with its options.
+
+    Attributes:
+        name: the plugin's.
+        options: all of its options.
+        root: the folder of raw files; None for the plugin's default.
+        cache: the folder of prepared data.
+        skip_bad: leave unreadable samples out instead of stopping.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    options: dict[str, Any] = Field(default_factory=dict)
+    root: str | None = None
+    cache: str
+    skip_bad: bool = False
+
+
+class TrialSpec(BaseModel):
+    """All that a trial is.
+
+    Attributes:
+        method: name as in the leaderboard row; label: a named variant's own.
+        hypers: the given hyper-parameters (the rest is at its defaults).
+        data: the dataset.
+        seed: of weights, data order, augmentation and the method's own draws.
+        settings: the protocol's settings.
+        precision: what the settings' precision resolved to.
+        protocol: the protocol card.
+        sources: plugin → hash of its source: an edited plugin is another trial.
+        files: plugin files from outside the package, path → text.
+        threads: CPU threads; decides bits, not meaning, so it is no part of the id.
+        diagnose: measures taken during training on request.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    method: str
+    label: str = ""
+    hypers: dict[str, Any] = Field(default_factory=dict)
+    data: DataSpec
+    seed: int
+    settings: Settings
+    precision: str
+    protocol: dict[str, Any]
+    sources: dict[str, str]
+    files: dict[str, str] = Field(default_factory=dict)
+    threads: int = 1
+    diagnose: tuple[str, ...] = ()
+
+    @property
+    def id(self) -> str:
+        """12 hexadecimal digits: the hash of what decides the result."""
+        what = {
+            "method": self.method,
+            "label": self.label,
+            "hypers": self.hypers,
+            "data": self.data.options,
+            "seed": self.seed,
+            "protocol": self.protocol,
+            "sources": self.sources,
+            "diagnose": list(self.diagnose),
+        }
+        return hashlib.sha256(canonical(what).encode()).hexdigest()[:12]
+
+    @property
+    def row(self) -> str:
+        return self.label or self.method
+
+    @property
+    def title(self) -> str:
+        """For progress lines: dataset, row and seed."""
+        return f"{self.data.name} · {self.row} · seed {self.seed}"
+
+    @property
+    def is_reference(self) -> bool:
+        return self.method == reference_method() and not self.label
+
+    def file_name(self) -> str:
+        """Name of the record's file: readable, and unique by the id."""
+        plain = "".join(c if c.isalnum() or c in "-_+." else "_" for c in self.row)
+        return f"{plain}-seed{self.seed}-{self.id}.json"
+
+    def registry(self) -> Registry:
+        """Plugins as this trial needs them: files from outside are taken where they are, or written anew from their text."""
+        folders: dict[Path, None] = {}
+        for name, text in self.files.items():
+            path = Path(name)
+            if not path.is_file() or path.read_text(encoding="utf-8") != text:
+                digest = hashlib.sha256(name.encode() + text.encode()).hexdigest()[:12]
+                path = Path(tempfile.gettempdir()) / "mtlbench-plugins" / digest / path.name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(text, encoding="utf-8")
+            folders[path.parent] = None
+        return Registry(folders)
+
+    def resolve(self, registry: Registry) -> Method:
+        """The method's plugins and all of its hyper-parameters."""
+        return resolve(self.method, self.hypers, registry)

@@ -1,0 +1,1 @@
+"""Runs trials: alone, or many under Ray Tune; and everything that needs a trial rebuilt."""

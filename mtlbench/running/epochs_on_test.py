@@ -1,0 +1,49 @@
+"""Evaluates every kept epoch of a finished trial on test: what selection on test would have claimed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from mtlbench.errors import UserError
+from mtlbench.planning.trial_spec import TrialSpec
+from mtlbench.records import Record
+from mtlbench.records.epochs_on_test import EpochsOnTest
+from mtlbench.running.trial import Trial
+from mtlbench.training.selection import kept_epochs
+
+
+def evaluate_epochs_on_test(record: Record, work: Path, watch: Callable[[int, int], None] | None = None) -> EpochsOnTest:
+    """Evaluate every kept epoch of a finished trial on test.
+
+    Args:
+        work: the folder of trials' checkpoints.
+        watch: called with the number of epochs done and in all.
+
+    Raises:
+        UserError: the epochs of this trial were not kept, or not all of them.
+    """
+    folder = work / record.id
+    epochs = kept_epochs(folder)
+    wanted = {point.epoch for point in record.result.curve if point.selectable and point.val is not None}
+    if not wanted <= set(epochs) or not (folder / "spec.json").is_file():
+        raise UserError(
+            f"{record.row} on {record.dataset}, seed {record.seed}: {folder} has {len(wanted & set(epochs))} of its "
+            f"{len(wanted)} selectable epochs. Train it again with --keep-checkpoints into an empty results folder, or with "
+            "`mtlbench train --force`."
+        )
+    trial = Trial(TrialSpec.model_validate_json((folder / "spec.json").read_text(encoding="utf-8")), work)
+    found = {}
+    for number, epoch in enumerate(sorted(wanted), start=1):
+        # Written by this program on this machine: plain values beside tensors.
+        state = torch.load(epochs[epoch], map_location=trial.device, weights_only=False)
+        trial.network.restore_structure(state["structure"])
+        trial.network.to(trial.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        trial.network.load_state_dict(state["network"])
+        trial.recompute_statistics()
+        found[epoch] = trial.evaluate("test")
+        if watch is not None:
+            watch(number, len(wanted))
+    return EpochsOnTest(record=record.id, test=found)

@@ -1,0 +1,1 @@
+"""Pure functions of records: Δ, intervals and tests, agreement of plans, sums over corruptions."""

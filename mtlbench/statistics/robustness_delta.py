@@ -1,0 +1,67 @@
+"""Δ against single-task networks under the same corruption, in percent; higher is better.
+
+    gain(m) = ± 100 · (Σ_c x_mc − Σ_c b_mc) / |Σ_c b_mc|        c: the cells (corruption x severity), m: a metric
+
+A ratio of sums over cells. A mean over cells of each cell's own Δ would be decided by the few cells where the reference
+has collapsed: there b_mc is close to 0 and its ratio can be anything. Tasks and metrics are then averaged by one of the
+three definitions of `mtlbench.statistics.delta`, whose treatment of undefined cases and of seeds holds here too.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from mtlbench.records import TaskCard
+from mtlbench.statistics import delta as deltas
+from mtlbench.statistics.intervals import LEVEL
+from mtlbench.statistics.robustness_summary import Robustness
+
+
+def corrupted_metrics(robustness: Robustness, corruptions: Sequence[str] | None = None) -> dict[str, dict[str, float]]:
+    """Task → metric → its mean over cells. In a ratio the number of cells cancels: means serve as sums.
+
+    Args:
+        robustness: `Result.robustness` of a record.
+        corruptions: use their cells only; default all. A metric that is not finite in one of them is NaN.
+    """
+    names = list(robustness["cells"]) if corruptions is None else corruptions
+    cells = [cell["metrics"] for name in names for cell in robustness["cells"][name].values()]
+    if not cells:
+        return {}
+    return {
+        task: {name: math.fsum(cell[task][name] for cell in cells) / len(cells) for name in metrics}
+        for task, metrics in cells[0].items()
+    }
+
+
+def corrupted_delta(
+    rows: Sequence[Robustness],
+    references: Sequence[Robustness],
+    tasks: Sequence[TaskCard],
+    definition: str = "task",
+    corruptions: Sequence[str] | None = None,
+    level: float = LEVEL,
+) -> deltas.Estimate:
+    """Δ of a method under corruption over its seeds, with the reference's noise carried into the interval.
+
+    Args:
+        rows: `Result.robustness` of the method's records, one a seed; `references`: those of the single-task networks.
+        corruptions: over these cells only (those that keep the geometry, for example); default all.
+
+    Raises:
+        ValueError: the records were not evaluated under the same corruptions and severities.
+    """
+    if not same_cells([*rows, *references]):
+        raise ValueError("Δ under corruption compares networks under the same corruptions and severities only")
+    measured, base = ([corrupted_metrics(one, corruptions) for one in side] for side in (rows, references))
+    return deltas.estimate(measured, deltas.Reference(base, tasks), definition, level)
+
+
+def same_cells(robustness: Sequence[Robustness]) -> bool:
+    """Whether all were evaluated under the same corruptions and severities, and under some at all."""
+    found = {
+        frozenset((name, severity) for name, cells in one.get("cells", {}).items() for severity in cells)
+        for one in robustness
+    }
+    return len(found) == 1 and frozenset() not in found
