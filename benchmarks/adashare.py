@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mtlbench.contract import Architecture, Batch, Blueprint, Budget, OptimizerSpec, Run
+from mtlbench.contract import Architecture, Batch, NetworkConfig, Budget, OptimizerSpec, Run
 from mtlbench.measure.cost import count_flops
 from mtlbench.methods.adashare import AdaShare
 from mtlbench.methods.equal import Equal
@@ -67,9 +67,9 @@ def measure(runs: Mapping[str, Callable[[], object]], device: torch.device, repe
     return least
 
 
-def make(cls: type[Architecture], blueprint: Blueprint, run: Run) -> tuple[Any, Equal]:
+def make(cls: type[Architecture], config: NetworkConfig, run: Run) -> tuple[Any, Equal]:
     """A network in training mode, and a started strategy."""
-    network = cls(blueprint, cls.configure({}, cls.__name__)).to(run.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = cls(config, cls.configure({}, cls.__name__)).to(run.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     strategy = Equal(network, run, {})
     strategy.start()
     return network.train(), strategy
@@ -102,7 +102,7 @@ def main() -> None:
     torch.manual_seed(0)
     device = torch.device(arguments.device)
     height, width = (int(side) for side in arguments.size.split("x"))
-    blueprint = Blueprint(
+    config = NetworkConfig(
         tasks=TASKS,
         image_size=(height, width),
         backbone=BackboneSpec(arguments.backbone),
@@ -113,7 +113,7 @@ def main() -> None:
     )
     run = Run(0, Budget("equal_total", 10), OptimizerSpec(), arguments.batch, 8 * arguments.batch, device)
     batch = random_batch(arguments.batch, height, width, device)
-    network, strategy = make(AdaShare, blueprint, run)
+    network, strategy = make(AdaShare, config, run)
     _, learning, retraining = network.phases(run, strategy)
     learning.prepare()
     learning.passes(0)
@@ -129,8 +129,8 @@ def main() -> None:
             step = partial(one, 1.0, gated, batch)
             line(f"{kind} step, n = {gated}", step, plainly(network, step), gated)
     learning.finish()
-    shared, sharing_strategy = make(HardSharing, blueprint, run)
-    whole, plain_strategy = make(AdaShare, blueprint, run)
+    shared, sharing_strategy = make(HardSharing, config, run)
+    whole, plain_strategy = make(AdaShare, config, run)
     pair = {"ours": partial(plain_strategy.step, batch), "hard": partial(sharing_strategy.step, batch)}
     times = measure(pair, device, 2 * arguments.repeat)
     retraining.begin()

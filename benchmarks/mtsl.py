@@ -22,7 +22,7 @@ from typing import Any
 
 import torch
 
-from mtlbench.contract import Architecture, Batch, Blueprint, Budget, OptimizerSpec, Phase, Run
+from mtlbench.contract import Architecture, Batch, NetworkConfig, Budget, OptimizerSpec, Phase, Run
 from mtlbench.measure.cost import count_flops
 from mtlbench.measure.machine import peak_memory
 from mtlbench.methods._mtsl_phases import Structure
@@ -57,7 +57,7 @@ def make(cls: type[Architecture], arguments: argparse.Namespace, **hypers: Any) 
 
     run = Run(0, Budget("equal_total", arguments.epochs), OptimizerSpec(), arguments.batch, arguments.images, device)
     run.training_images = images
-    blueprint = Blueprint(
+    config = NetworkConfig(
         tasks=tuple(Segmentation(f"task{number}", channels=8) for number in range(arguments.tasks)),
         image_size=(height, width),
         backbone=BackboneSpec(arguments.backbone),
@@ -66,7 +66,7 @@ def make(cls: type[Architecture], arguments: argparse.Namespace, **hypers: Any) 
         std=(0.25, 0.25, 0.25),
         seed=0,
     )
-    network = cls(blueprint, cls.configure(hypers, cls.__name__)).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = cls(config, cls.configure(hypers, cls.__name__)).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     strategy = Equal(network, run, {})
     strategy.start()
     return network.train(), strategy

@@ -18,7 +18,7 @@ import torch
 from mtlbench.config.method import resolve
 from mtlbench.config.plugins import Registry
 from mtlbench.config.settings import Settings
-from mtlbench.contract import Blueprint
+from mtlbench.contract import NetworkConfig
 from mtlbench.data.split import Split
 from mtlbench.measure.corruptions import COMMON, SEVERITIES
 from mtlbench.measure.evaluation import Referee
@@ -36,9 +36,9 @@ def subject(backbone: str, height: int, width: int, images: int, batch: int, dev
     """A network with random weights on smooth random images."""
     settings = Settings(backbone=backbone, **(SMALL if backbone == "resnet_tiny" else {}))
     mean, std = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
-    blueprint = Blueprint(TASKS, (height, width), settings.backbone_spec(), settings.head_spec(), mean, std, seed=0)
+    config = NetworkConfig(TASKS, (height, width), settings.backbone_spec(), settings.head_spec(), mean, std, seed=0)
     method = resolve("hard_sharing", {}, Registry())
-    network = method.architecture.cls(blueprint, method.architecture_hypers)
+    network = method.architecture.cls(config, method.architecture_hypers)
     network = network.to(device, memory_format=torch.channels_last).deploy().eval()
     generator = torch.Generator().manual_seed(0)
     coarse = torch.rand(images, 3, height // 8, width // 8, generator=generator)

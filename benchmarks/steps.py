@@ -26,7 +26,7 @@ from typing import Any
 
 import torch
 
-from mtlbench.contract import Architecture, Batch, Blueprint, Budget, JacobianStrategy, OptimizerSpec, Run, Strategy
+from mtlbench.contract import Architecture, Batch, NetworkConfig, Budget, JacobianStrategy, OptimizerSpec, Run, Strategy
 from mtlbench.measure.cost import count_flops
 from mtlbench.measure.machine import peak_memory
 from mtlbench.networks.backbone import BackboneSpec
@@ -79,8 +79,8 @@ def workload(device: torch.device, small: bool) -> tuple[Architecture, Batch]:
     """The network and one batch of random images and labels."""
     size, backbone, count = ((32, 64), "resnet_tiny", 2) if small else ((128, 256), "resnet18", 8)
     mean, std = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
-    blueprint = Blueprint(TASKS, size, BackboneSpec(backbone, output_stride=8), HeadSpec(), mean, std, seed=0)
-    network = load("hard_sharing")(blueprint, {}).to(device).train()
+    config = NetworkConfig(TASKS, size, BackboneSpec(backbone, output_stride=8), HeadSpec(), mean, std, seed=0)
+    network = load("hard_sharing")(config, {}).to(device).train()
     draw = torch.Generator().manual_seed(0)
     targets = {
         "segmentation": torch.randint(0, 7, (count, *size), generator=draw, dtype=torch.uint8).to(device),

@@ -48,7 +48,7 @@ def columns(plan: SharingPlan) -> dict[str, float]:
 def frame(network: Architecture, epoch: int) -> dict[str, Any]:
     """One picture of the strip: the network as it is from the given epoch on, with its parameters and an image's FLOPs."""
     plan, training = network.plan(), network.training
-    image = torch.zeros(1, 3, *network.blueprint.image_size, device=network.mean.device)
+    image = torch.zeros(1, 3, *network.config.image_size, device=network.mean.device)
     network.eval()
     flops = count_flops(lambda: network(image))
     network.train(training)

@@ -61,7 +61,7 @@ class PADNet(Architecture):
     )
 
     def build(self) -> None:
-        channels = max(self.blueprint.head.width, NARROWEST)
+        channels = max(self.config.head.width, NARROWEST)
         self.trunk = self.new_backbone()
         self.decoders, self.first, heads = nn.ModuleDict(), nn.ModuleDict(), nn.ModuleDict()
         for name, task in self.tasks.items():

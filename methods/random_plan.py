@@ -39,7 +39,7 @@ class RandomPlan(Architecture):
 
     def draw(self, blocks: int) -> Decisions:
         """The trial's decisions: they follow from its seed, and do not depend on the order of the tasks."""
-        generator = torch.Generator().manual_seed(derive_seed("random plan", self.blueprint.seed))
+        generator = torch.Generator().manual_seed(derive_seed("random plan", self.config.seed))
         draws = torch.rand(len(self.tasks), blocks, generator=generator, dtype=torch.float64)
         if self.drawing == "exact":
             skips = round(self.sparsity * draws.numel())

@@ -29,7 +29,7 @@ class RandomTree(Architecture):
         units = self.stage_units()
         depths, tasks = [unit.name for unit in units], sorted(self.tasks)
         count = len(depths) + round(self.size * len(depths) * (len(tasks) - 1))
-        generator = torch.Generator().manual_seed(derive_seed("random tree", self.blueprint.seed))
+        generator = torch.Generator().manual_seed(derive_seed("random tree", self.config.seed))
         drawn = random_tree(depths, tasks, count, generator)
         # The tree does not depend on the order of the tasks.
         table = tuple(tuple(row[tasks.index(task)] for task in self.tasks) for row in drawn.table)

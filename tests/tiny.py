@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from mtlbench.config.plugins import Registry
-from mtlbench.contract import Architecture, Batch, Blueprint, Budget, OptimizerSpec, Run, Strategy
+from mtlbench.contract import Architecture, Batch, NetworkConfig, Budget, OptimizerSpec, Run, Strategy
 from mtlbench.networks.backbone import BackboneSpec
 from mtlbench.networks.heads import HeadSpec
 from mtlbench.planning.experiment import expand, make_experiment
@@ -34,8 +34,8 @@ def image_tasks() -> tuple[Task, ...]:
     return Classification("left", channels=4), Classification("right", channels=3)
 
 
-def blueprint(tasks: tuple[Task, ...] | None = None, seed: int = 0, backbone: str = "resnet_tiny") -> Blueprint:
-    return Blueprint(
+def network_config(tasks: tuple[Task, ...] | None = None, seed: int = 0, backbone: str = "resnet_tiny") -> NetworkConfig:
+    return NetworkConfig(
         tasks=dense_tasks() if tasks is None else tasks,
         image_size=SIZE,
         backbone=BackboneSpec(backbone, output_stride=8),
@@ -47,7 +47,7 @@ def blueprint(tasks: tuple[Task, ...] | None = None, seed: int = 0, backbone: st
 
 
 def build(cls: type[Architecture], tasks: tuple[Task, ...] | None = None, seed: int = 0, **hypers: Any) -> Architecture:
-    return cls(blueprint(tasks, seed), cls.configure(hypers, cls.__name__))
+    return cls(network_config(tasks, seed), cls.configure(hypers, cls.__name__))
 
 
 def batch(tasks: tuple[Task, ...] | None = None, count: int = 4, seed: int = 0, unlabelled: tuple[str, ...] = ()) -> Batch:

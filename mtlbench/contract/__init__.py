@@ -1,10 +1,11 @@
 """What plugins are written against: a plugin needs this module and `mtlbench.tasks`, nothing else of ours."""
 
-from mtlbench.contract.architecture import Architecture, Blueprint, Maps
+from mtlbench.contract.architecture import Architecture
 from mtlbench.contract.batch import Batch
 from mtlbench.contract.dataset import Augmentation, BadSample, Card, Dataset, Key, Sample
 from mtlbench.contract.hyper import Choice, Hyper, LogUniform, Uniform
 from mtlbench.contract.jacobian import JacobianStrategy
+from mtlbench.contract.network import Maps, MultiTaskNetwork, NetworkConfig, Rows
 from mtlbench.contract.optim import OptimizerSpec, restore_by_name, state_by_name
 from mtlbench.contract.phase import Pass, Phase
 from mtlbench.contract.run import Budget, Run, TaskLosses, detached, total
@@ -18,7 +19,6 @@ __all__ = [
     "Augmentation",
     "BadSample",
     "Batch",
-    "Blueprint",
     "Budget",
     "Card",
     "Choice",
@@ -28,9 +28,12 @@ __all__ = [
     "Key",
     "LogUniform",
     "Maps",
+    "MultiTaskNetwork",
+    "NetworkConfig",
     "OptimizerSpec",
     "Pass",
     "Phase",
+    "Rows",
     "Run",
     "Sample",
     "SharingGraph",

@@ -14,11 +14,14 @@ import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar, cast
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from mtlbench.contract.bounds import Bounds
 from mtlbench.errors import UserError, did_you_mean
+
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -49,24 +52,48 @@ Search = Uniform | LogUniform | Choice
 
 @dataclass(frozen=True)
 class HyperInfo:
-    """One declared hyper-parameter: its default, where a search may look, and one line of help."""
+    """One declared hyper-parameter.
+
+    Attributes:
+        default: the value when none is given.
+        search: where a search may look; None keeps the hyper-parameter out of searches.
+        help: one line.
+        bounds: what a given value must satisfy beyond its annotation.
+    """
 
     default: Any
     search: Search | None
     help: str
-    check: str | None
+    bounds: Bounds
+    check: str | None = None
 
 
-def Hyper(default: Any, *, help: str, search: Search | None = None, check: str | None = None) -> Any:  # noqa: N802
-    """Declare a hyper-parameter.
+def Hyper(  # noqa: N802
+    default: Value,
+    *,
+    help: str,
+    search: Search | None = None,
+    ge: float | None = None,
+    gt: float | None = None,
+    le: float | None = None,
+    lt: float | None = None,
+    choices: tuple[object, ...] | None = None,
+    min_length: int | None = None,
+    max_length: int | None = None,
+    check: str | None = None,
+) -> Value:
+    """Declare a hyper-parameter: `width: int = Hyper(64, ge=1, help="channels of the fusion")`.
 
     Args:
         default: the value when none is given.
         help: one line for `mtlbench list NAME`.
         search: the range that a hyper-parameter search draws from; None keeps it out of searches.
-        check: a condition on the value `v` in plain Python, such as "0 <= v <= 1"; shown when it fails.
+        ge, gt, le, lt: bounds of a number, or of every number of a sequence or mapping (see `Bounds`).
+        choices: the allowed values, where the annotation (`Literal`) does not say them.
+        min_length, max_length: bounds of a collection's length.
     """
-    return HyperInfo(default, search, help, check)
+    # A type checker sees the attribute's value; `Configurable` replaces the declaration by the default.
+    return cast(Value, HyperInfo(default, search, help, Bounds(ge, gt, le, lt, choices, min_length, max_length), check))
 
 
 class Configurable:
@@ -122,6 +149,9 @@ def _checked(value: Any, kind: Any, info: HyperInfo, where: str) -> Any:
         raise UserError(
             f"{where} = {value!r} is refused: {first['msg']} (expected {_type_name(kind)}). {info.help}"
         ) from None
+    name = where.rsplit(" ", 1)[-1]
+    if not info.bounds.admit(result):
+        raise UserError(f"{where} = {value!r} is out of range: expected {info.bounds.describe(name)}. {info.help}")
     if info.check is not None and not eval(info.check, {"__builtins__": {"len": len, "all": all}}, {"v": result}):
         condition = re.sub(r"\bv\b", name_of(where), info.check)
         raise UserError(f"{where} = {value!r} is out of range: expected {condition}. {info.help}")

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch.optim import Optimizer
 
 from mtlbench.contract.batch import Batch
 from mtlbench.contract.run import TaskLosses
-
-if TYPE_CHECKING:
-    from mtlbench.contract.strategy import Strategy
+from mtlbench.contract.strategy import Strategy
 
 
 @dataclass(frozen=True)

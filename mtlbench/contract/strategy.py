@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -12,11 +12,9 @@ from torch.optim import Optimizer
 from mtlbench.contract.accumulation import accumulated
 from mtlbench.contract.batch import Batch
 from mtlbench.contract.hyper import Configurable
+from mtlbench.contract.network import MultiTaskNetwork
 from mtlbench.contract.optim import ParamGroup
 from mtlbench.contract.run import Run, TaskLosses, detached, total
-
-if TYPE_CHECKING:
-    from mtlbench.contract.architecture import Architecture
 
 
 class Strategy(Configurable, nn.Module):
@@ -36,10 +34,10 @@ class Strategy(Configurable, nn.Module):
 
     needs_sharing: ClassVar[bool] = False
     invariances: ClassVar[frozenset[str]] = frozenset({"one_task", "task_order"})
-    network: Architecture
+    network: MultiTaskNetwork
     run: Run
 
-    def __init__(self, network: Architecture, run: Run, hypers: Mapping[str, Any]) -> None:
+    def __init__(self, network: MultiTaskNetwork, run: Run, hypers: Mapping[str, Any]) -> None:
         super().__init__()
         # Not a submodule: the network's weights are saved with the network.
         object.__setattr__(self, "network", network)

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from mtlbench.config.method import Method
-from mtlbench.contract import Architecture, Augmentation, Batch, Blueprint, Dataset, Phase, Run, Strategy
+from mtlbench.contract import Architecture, Augmentation, Batch, NetworkConfig, Dataset, Phase, Run, Strategy
 from mtlbench.contract.optim import set_lr
 from mtlbench.contract.run import derive_seed
 from mtlbench.data.loader import Loader
@@ -336,7 +336,7 @@ def build_network(spec: TrialSpec, method: Method, dataset: Dataset) -> Architec
         raise UserError(
             f"{method.name} makes sense with {cls.minimum_epochs} epochs or more, and {spec.settings.epochs} were asked for."
         )
-    blueprint = Blueprint(
+    config = NetworkConfig(
         tasks=dataset.tasks,
         image_size=dataset.image_size,
         backbone=spec.settings.backbone_spec(),
@@ -345,7 +345,7 @@ def build_network(spec: TrialSpec, method: Method, dataset: Dataset) -> Architec
         std=dataset.std,
         seed=spec.seed,
     )
-    return cls(blueprint, method.architecture_hypers)
+    return cls(config, method.architecture_hypers)
 
 
 def run_trial(spec: TrialSpec, work: Path, results: Path, watch: Any = None, keep: bool = False) -> Path:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from strategy_toys import TASKS, batches, blueprint, make, make_run, plugin
+from strategy_toys import TASKS, batches, network_config, make, make_run, plugin
 
 from mtlbench.contract import Budget, Phase, Run, Strategy
 from mtlbench.networks.backbone import LAYOUTS, Layout
@@ -22,7 +22,7 @@ BLOCKS = 6
 
 def network(architecture: str = "adashare", tasks: Sequence[Task] = TASKS, seed: int = 0, **hypers: Any) -> Any:
     """An architecture of `methods/` with six residual blocks, in training mode."""
-    plan = blueprint(tasks, seed)
+    plan = network_config(tasks, seed)
     plan = replace(plan, backbone=replace(plan.backbone, name="resnet_six"))
     cls = plugin(architecture)
     return cls(plan, cls.configure(hypers, architecture)).train()

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 import mtlbench
-from mtlbench.contract import Architecture, Batch, Blueprint, Budget, OptimizerSpec, Run, Strategy
+from mtlbench.contract import Architecture, Batch, NetworkConfig, Budget, OptimizerSpec, Run, Strategy
 from mtlbench.networks.backbone import LAYOUTS, BackboneSpec
 from mtlbench.networks.heads import HeadSpec
 from mtlbench.tasks import Classification, Depth, Segmentation, Task
@@ -38,8 +38,8 @@ def strategy(network: Architecture, run: Run, name: str = "equal") -> Strategy:
     return made
 
 
-def blueprint(tasks: Sequence[Task] = TASKS, seed: int = 0, backbone: str = "resnet_toy") -> Blueprint:
-    return Blueprint(
+def network_config(tasks: Sequence[Task] = TASKS, seed: int = 0, backbone: str = "resnet_toy") -> NetworkConfig:
+    return NetworkConfig(
         tasks=tuple(tasks),
         image_size=(32, 32),
         backbone=BackboneSpec(backbone),

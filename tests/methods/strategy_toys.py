@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 import mtlbench
-from mtlbench.contract import Architecture, Batch, Blueprint, Budget, OptimizerSpec, Run, Strategy
+from mtlbench.contract import Architecture, Batch, NetworkConfig, Budget, OptimizerSpec, Run, Strategy
 from mtlbench.networks.backbone import LAYOUTS, BackboneSpec
 from mtlbench.networks.heads import HeadSpec
 from mtlbench.tasks import Classification, Depth, Task
@@ -82,9 +82,9 @@ class SignSpec:
 TASKS: tuple[Task, ...] = tuple(Classification(name, 4) for name in ("colour", "shape", "kind"))
 
 
-def blueprint(tasks: Sequence[Task] = TASKS, seed: int = 0) -> Blueprint:
+def network_config(tasks: Sequence[Task] = TASKS, seed: int = 0) -> NetworkConfig:
     """A network of some thousand weights for images of 16 × 16."""
-    return Blueprint(
+    return NetworkConfig(
         tasks=tuple(tasks),
         image_size=(16, 16),
         backbone=BackboneSpec("resnet_test", output_stride=8),
@@ -98,7 +98,7 @@ def blueprint(tasks: Sequence[Task] = TASKS, seed: int = 0) -> Blueprint:
 def network(architecture: str = "hard_sharing", tasks: Sequence[Task] = TASKS, seed: int = 0) -> Architecture:
     """An architecture of `methods/` on the tiny backbone, in training mode."""
     cls = plugin(architecture)
-    built: Architecture = cls(blueprint(tasks, seed), cls.configure({}, architecture))
+    built: Architecture = cls(network_config(tasks, seed), cls.configure({}, architecture))
     return built.train()
 
 

@@ -11,7 +11,7 @@ import torch
 from tiny import batch, build, dense_tasks
 from torch import Tensor, nn
 
-from mtlbench.contract import Architecture, Blueprint
+from mtlbench.contract import Architecture, NetworkConfig
 from mtlbench.methods._distillation import Distillation
 from mtlbench.methods.hard_sharing import HardSharing
 from mtlbench.methods.mtan import MTAN, Attention
@@ -269,7 +269,7 @@ def test_sizes_are_those_of_the_survey(
     """Parameters of the survey's classes, counted by instantiating them at its settings."""
     cls = {"nddr": NDDR, "mtan": MTAN, "pad_net": PADNet}[name]
     normal = (0.5, 0.5, 0.5)
-    plan = Blueprint(tasks, (480, 640), BackboneSpec(backbone, output_stride=8), HeadSpec(), normal, normal, seed=0)
+    plan = NetworkConfig(tasks, (480, 640), BackboneSpec(backbone, output_stride=8), HeadSpec(), normal, normal, seed=0)
     with torch.device("meta"):
         found = count(cls(plan, cls.configure({}, name)))
     assert found / 1e6 == pytest.approx(millions, abs=0.06)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from mtsl_toys import NAMES, TASKS, batch, blueprint, make_run, strategy
+from mtsl_toys import NAMES, TASKS, batch, network_config, make_run, strategy
 from torch import Tensor, nn
 
 from mtlbench.contract import Budget, Run, UserError
@@ -22,7 +22,7 @@ from mtlbench.methods.random_tree import RandomTree
 
 
 def network(seed: int = 0, tasks: Any = TASKS, **hypers: Any) -> MTSL:
-    made = MTSL(blueprint(tasks, seed), MTSL.configure(hypers, "mtsl"))
+    made = MTSL(network_config(tasks, seed), MTSL.configure(hypers, "mtsl"))
     return made.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
@@ -171,7 +171,7 @@ def test_merging_equal_units_changes_no_output(decoder: str, training: bool) -> 
 
 
 def test_published_network_has_the_published_sizes() -> None:
-    one = MTSL(blueprint(TASKS[:1], backbone="resnet18"), MTSL.configure({"decoder": "fpn"}, "mtsl"))
+    one = MTSL(network_config(TASKS[:1], backbone="resnet18"), MTSL.configure({"decoder": "fpn"}, "mtsl"))
     sizes = [sum(p.numel() for p in one.graph.variants[f"{depth}_0"].parameters()) for depth in range(10)]  # type: ignore[union-attr]
     assert sizes == [9536, 147968, 525568, 2099712, 8393728, 9191424, 742144, 86784, 78592, 74496]
     assert 66_000 < sum(p.numel() for p in one.heads.parameters()) < 75_000
@@ -337,9 +337,9 @@ def test_random_trees_have_their_size(size: int) -> None:
 
 
 def test_random_tree_trains_a_tree_of_the_asked_size() -> None:
-    one = RandomTree(blueprint(), RandomTree.configure({"size": 0.5}, "random_tree"))
+    one = RandomTree(network_config(), RandomTree.configure({"size": 0.5}, "random_tree"))
     assert one.extra()["tree size"] == 0.5 and one.plan().is_tree()
-    backwards = RandomTree(blueprint(TASKS[::-1]), RandomTree.configure({"size": 0.5}, "random_tree"))
+    backwards = RandomTree(network_config(TASKS[::-1]), RandomTree.configure({"size": 0.5}, "random_tree"))
     assert [row[::-1] for row in backwards.plan().table] == list(one.plan().table)
     assert sum(one.losses(batch()).values()) > 0
     drawn = one.artefacts()["merge_tree"]

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from mtsl_toys import make_run, strategy
 from torch import Tensor, nn
 
-from mtlbench.contract import Batch, Blueprint, Unit
+from mtlbench.contract import Batch, NetworkConfig, Unit
 from mtlbench.methods._mtsl_phases import Structure, amalgamation_optimizer
 from mtlbench.methods._shared_tree import merged
 from mtlbench.methods._task_grouping import best_partition, cka, cohesion, merging, official_cover
@@ -189,7 +189,7 @@ def adam(prefix: str) -> dict[str, dict[str, Tensor]]:
 
 def phase(transfer: str = "amalgamation") -> tuple[Toy, Structure]:
     """The golden network with its shared stem, and the structural phase that merges stage 1 of two tasks."""
-    blueprint = Blueprint(
+    network_config = NetworkConfig(
         tasks=tuple(Segmentation(name, 2) for name in TASKS),
         image_size=(12, 16),
         backbone=BackboneSpec("resnet_toy"),
@@ -198,7 +198,7 @@ def phase(transfer: str = "amalgamation") -> tuple[Toy, Structure]:
         std=(1.0, 1.0, 1.0),
         seed=0,
     )
-    network = Toy(blueprint, MTSL.configure({"transfer": transfer}, "mtsl"))
+    network = Toy(network_config, MTSL.configure({"transfer": transfer}, "mtsl"))
     network.rewire(merged(network.plan(), 0, TASKS), {})
     network.double()
     missing = network.load_state_dict(values("fuse/old"), strict=False)

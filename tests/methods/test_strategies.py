@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from strategy_toys import TASKS, SignSpec, batches, blueprint, make, make_run, network, plugin, snapshot, train, train_phases
+from strategy_toys import TASKS, SignSpec, batches, network_config, make, make_run, network, plugin, snapshot, train, train_phases
 from torch import Tensor
 
 import mtlbench
@@ -55,7 +55,7 @@ class Branched(Architecture):
 
 
 def branched(seed: int = 0) -> Architecture:
-    return Branched(blueprint(seed=seed), {}).train()
+    return Branched(network_config(seed=seed), {}).train()
 
 
 def test_all_are_found() -> None:
