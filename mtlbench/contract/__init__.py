@@ -2,7 +2,7 @@
 
 from mtlbench.contract.architecture import Architecture
 from mtlbench.contract.batch import Batch
-from mtlbench.contract.dataset import Augmentation, BadSample, Card, Dataset, Key, Sample
+from mtlbench.contract.dataset import Augmentation, BadSample, Card, Dataset, Download, Key, Sample
 from mtlbench.contract.hyper import Choice, Hyper, LogUniform, Uniform
 from mtlbench.contract.jacobian import JacobianStrategy
 from mtlbench.contract.network import Maps, MultiTaskNetwork, NetworkConfig, Rows
@@ -10,7 +10,7 @@ from mtlbench.contract.optim import OptimizerSpec, restore_by_name, state_by_nam
 from mtlbench.contract.phase import Pass, Phase
 from mtlbench.contract.run import Budget, Run, TaskLosses, detached, total
 from mtlbench.contract.strategy import Strategy
-from mtlbench.errors import UserError
+from mtlbench.errors import UserError, did_you_mean
 from mtlbench.networks.plan import SharingPlan
 from mtlbench.networks.sharing import SharingGraph, Unit
 
@@ -23,6 +23,7 @@ __all__ = [
     "Card",
     "Choice",
     "Dataset",
+    "Download",
     "Hyper",
     "JacobianStrategy",
     "Key",
@@ -44,6 +45,7 @@ __all__ = [
     "Unit",
     "UserError",
     "detached",
+    "did_you_mean",
     "restore_by_name",
     "state_by_name",
     "total",

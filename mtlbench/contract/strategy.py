@@ -103,13 +103,15 @@ class Strategy(Configurable, nn.Module):
 
         Where the protocol asks for it the batch passes through the network in pieces (`accumulated`).
         """
-
-        def forward(batch: Batch) -> TaskLosses:
+        if self.run.micro_batches == 1:
             with self.run.autocast():
-                return self.network.losses(batch) if tasks is None else self.network.losses(batch, tasks)
+                return self.network.losses(batch, tasks)
 
-        pieces = self.run.micro_batches
-        return forward(batch) if pieces == 1 else accumulated(forward, batch, pieces, self.network)
+        def forward(piece: Batch) -> TaskLosses:
+            with self.run.autocast():
+                return self.network.losses(piece, tasks)
+
+        return accumulated(forward, batch, self.run.micro_batches, self.network)
 
     def descend(self, loss: Tensor | Mapping[str, Tensor], optimizer: str = "weights") -> None:
         """Back-propagate a scalar, or the sum of the tasks' terms, and step. Without any term nothing moves."""

@@ -1,6 +1,6 @@
 """Projected gradient descent within an L∞ ball (Madry et al., ICLR 2018, section 2): robustness against an attacker.
 
-    x⁰ = clip(x + ε u),  u uniform in [−1, 1] a value        xᵏ⁺¹ = clip(Π_ε(xᵏ + α sign ∇ L(xᵏ)))
+    x⁰ = clip(x + ε u),  u uniform in [−1, 1] per value        xᵏ⁺¹ = clip(Π_ε(xᵏ + α sign ∇ L(xᵏ)))
 
 L is one task's loss, or the sum of all; every task is evaluated on the attacked images, so that a record says what an
 attack on one task does to each other one. α = 1/255, and ⌈max(1, min(ε + 4, 1.25 ε))⌉ steps with ε in units of 1/255.
@@ -15,53 +15,57 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from mtlbench.contract.batch import Batch
+from mtlbench.config.settings import Settings
+from mtlbench.contract import Batch
+from mtlbench.data.split import Split
 from mtlbench.measure.corruptions.draws import Draws, image_digests
+from mtlbench.measure.evaluator import Evaluator, condition_cell, image_ids
 from mtlbench.measure.robustness_suite import ALL, PGD_STEP, attacked, pgd_steps
-from mtlbench.measure.subject import Subject, reading
 from mtlbench.tasks.base import Task
 
-if TYPE_CHECKING:
-    from mtlbench.running.trial import Trial
 
-
-def evaluate_attacks(trial: Trial) -> dict[str, Any]:
-    """All attacks that the trial's settings ask for, on test.
+def evaluate_attacks(network: nn.Module, evaluator: Evaluator, split: Split, settings: Settings) -> dict[str, Any]:
+    """All attacks that the settings ask for.
 
     Returns:
         `step`, `unit`, `steps` (radius → number), and `attacks`: radius as text → attacked task or `all` → the metrics and
         skill of every task.
     """
-    settings = trial.spec.settings
-    subject = Subject.of(trial, "test")
+    names = [task.name for task in evaluator.tasks]
     steps = {f"{radius:g}": settings.pgd_steps or pgd_steps(radius) for radius in settings.pgd}
     attacks: dict[str, dict[str, Any]] = {}
     for radius in settings.pgd:
         attacks[f"{radius:g}"] = {
-            name: reading(subject.evaluate(Attacked(subject, name, radius, steps[f"{radius:g}"])))
-            for name in attacked(settings, trial.data.dataset)
+            target: condition_cell(
+                evaluator.evaluate(network, split, Attacked(network, evaluator, split, target, radius, steps[f"{radius:g}"]))
+            )
+            for target in attacked(settings, names)
         }
     return {"unit": "1/255", "step": PGD_STEP, "steps": steps, "attacks": attacks}
 
 
 @dataclass(frozen=True)
 class Attacked:
-    """Gives a batch's images under attack; a `change` for `Subject.evaluate`.
+    """Gives a batch's images under attack; a `change` for `Evaluator.evaluate`.
 
     Attributes:
-        on: the task whose loss is increased, or `all` for the sum of all tasks' losses.
+        network: the network that is attacked.
+        split: where the batches are from.
+        target: the task whose loss is increased, or `all` for the sum of all tasks' losses.
         radius: of the ball, in units of 1/255.
         steps: gradient steps; 0 gives the random start.
         seed: another random start.
     """
 
-    subject: Subject
-    on: str
+    network: nn.Module
+    evaluator: Evaluator
+    split: Split
+    target: str
     radius: float
     steps: int
     seed: int = 0
@@ -76,16 +80,16 @@ class Attacked:
 
     def _start(self, batch: Batch) -> Tensor:
         """Uniform in (-1, 1), as large as the images; each image has numbers of its own."""
-        ids = self.subject.ids(batch)
-        digests = image_digests(self.seed, self.subject.dataset, f"pgd {self.on} {self.radius:g}", 0, ids)
+        ids = image_ids(self.split, batch)
+        digests = image_digests(self.seed, self.evaluator.dataset, f"pgd {self.target} {self.radius:g}", 0, ids)
         return Draws(digests, batch.image.device).uniform(*batch.image.shape[1:])
 
     def _gradient(self, image: Tensor, batch: Batch) -> Tensor:
-        tasks = [task for task in self.subject.referee.tasks if self.on in (task.name, ALL)]
+        tasks = [task for task in self.evaluator.tasks if self.target in (task.name, ALL)]
         with torch.enable_grad():
             image = image.detach().requires_grad_()
-            with self.subject.autocast():
-                output = self.subject.network(image, [task.name for task in tasks], batch.rows)
+            with self.evaluator.autocast():
+                output = self.network(image, [task.name for task in tasks], batch.rows)
             loss = summed_loss(tasks, output, batch)
             if loss is None:
                 return torch.zeros_like(image)

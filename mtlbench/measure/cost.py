@@ -7,14 +7,12 @@ only (no normalisation, activation, pooling or interpolation).
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-if TYPE_CHECKING:
-    from mtlbench.contract.architecture import Architecture
+from mtlbench.contract import MultiTaskNetwork
 
 
 def count_flops(run: Callable[[], object]) -> int:
@@ -25,7 +23,7 @@ def count_flops(run: Callable[[], object]) -> int:
     return int(counter.get_total_flops())
 
 
-def parameters(network: Architecture, deployed: nn.Module) -> dict[str, int]:
+def parameters(network: MultiTaskNetwork, deployed: nn.Module) -> dict[str, int]:
     """Trainable parameters of the deployed network: total, shared, trunk, heads, and each task's own."""
     owners = network.owners()
     kept = {name: one.numel() for name, one in deployed.named_parameters() if one.requires_grad}
@@ -42,9 +40,9 @@ def parameters(network: Architecture, deployed: nn.Module) -> dict[str, int]:
 
 
 @torch.no_grad()
-def inference_flops(network: Architecture, deployed: nn.Module, device: torch.device) -> dict[str, int]:
+def inference_flops(network: MultiTaskNetwork, deployed: nn.Module, device: torch.device) -> dict[str, int]:
     """FLOPs of one image through the deployed network: all tasks, each task alone, and how heads and trunk share them."""
-    image = torch.zeros(1, 3, *network.blueprint.image_size, device=device)
+    image = torch.zeros(1, 3, *network.config.image_size, device=device)
     was_training = deployed.training
     deployed.eval()
     total = count_flops(lambda: deployed(image))

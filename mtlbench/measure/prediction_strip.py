@@ -43,36 +43,6 @@ class Selected:
     test: Split
 
 
-def load_selected(folder: Path) -> Selected:
-    """A finished trial's network, from the folder of its run (`runs/<id>`).
-
-    Raises:
-        UserError: the folder holds no finished trial, or one whose plugins or weights do not fit any more.
-    """
-    from mtlbench.planning.trial_spec import TrialSpec
-    from mtlbench.running.trial import build_network, open_dataset
-
-    files = folder / "spec.json", folder / "selected.pt"
-    for file in files:
-        if not file.is_file():
-            raise UserError(f"{folder} holds no finished trial: there is no {file.name}. Name a folder runs/<id>.")
-    spec = TrialSpec.model_validate_json(files[0].read_text(encoding="utf-8"))
-    registry = spec.registry()
-    data = open_dataset(spec.data, registry.dataset(spec.data.name).cls)
-    network = build_network(spec, spec.resolve(registry), data.dataset)
-    # The file was written by this program on this machine; it holds plain values beside tensors.
-    state = torch.load(files[1], map_location="cpu", weights_only=False)
-    try:
-        network.restore_structure(state["structure"])
-        network.load_state_dict(state["network"])
-    except (KeyError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(
-            f"The weights in {files[1]} do not fit {spec.method} as it is now ({reason}). Train it again."
-        ) from None
-    return Selected(spec.title, spec.data.name, tuple(data.dataset.tasks), network.deploy().eval(), data.splits["test"])
-
-
 def strip(
     selected: Selected, image: int, names: Sequence[str] = QUICK, severity: int = 3, textures: str | Path | None = None
 ) -> tuple[list[str], list[Line]]:

@@ -1,6 +1,6 @@
 """Robustness: the deployed network under corrupted images, and under attack.
 
-One pass over the images a cell (corruption x severity). A batch is taken as bytes, corrupted at once on the device, and
+One pass over the images per cell (corruption x severity). A batch is taken as bytes, corrupted at once on the device, and
 given to the network in place of the clean one. Targets stay clean, that of auto-encoding included.
 
 What is random about a corrupted image depends on (dataset, image, corruption, severity) alone, so that all methods see the
@@ -9,69 +9,80 @@ same corrupted images, in whatever batches and order.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from mtlbench.contract.batch import Batch
-from mtlbench.contract.dataset import Augmentation
+from mtlbench.config.settings import Settings
+from mtlbench.contract import Augmentation, Batch
+from mtlbench.data.split import Split
+from mtlbench.data.store import Prepared
 from mtlbench.errors import UserError
+from mtlbench.measure.adversarial import evaluate_attacks
 from mtlbench.measure.corruptions import CORRUPTIONS, corrupt, suite_version
+from mtlbench.measure.evaluator import Evaluator, condition_cell, image_ids
 from mtlbench.measure.native import NativeImages
 from mtlbench.measure.robustness_suite import Suite, choosing_suite, reported_suite
-from mtlbench.measure.subject import Subject, reading
-from mtlbench.records import Evaluation
 from mtlbench.statistics.robustness_summary import summarise
 
-if TYPE_CHECKING:
-    from mtlbench.running.trial import Trial
 
-
-def evaluate_robustness(trial: Trial, clean: Evaluation) -> dict[str, Any]:
+def evaluate_robustness(
+    network: nn.Module,
+    evaluator: Evaluator,
+    data: Prepared,
+    settings: Settings,
+    augmentation: Augmentation,
+    clean_skill: float,
+) -> dict[str, Any] | None:
     """Everything that a record says about robustness; see `mtlbench.statistics.robustness_summary` for its summary.
 
     Args:
-        trial: with the selected weights in place.
-        clean: the same network on the clean test images.
+        network: the deployed network.
+        augmentation: the one that training used.
+        clean_skill: mean skill of the same network on the clean test images.
 
     Returns:
         `suite`, `version`, `corrupt_at`, `corruptions` (what is known of each), `severities`, `disqualified` (corruption →
         reason), `images`, `cells` (corruption → severity → metrics and skill on test), `worst` (a corruption's name),
-        `summary` (name → number); `val` (the extra corruptions, for choosing) and `pgd` (attacks) where asked for.
+        `summary` (name → number); `val` (the extra corruptions, for choosing) and `pgd` (attacks) where asked for. None
+        where nothing was asked for.
     """
-    settings, dataset = trial.spec.settings, trial.data.dataset
+    if settings.robustness == "off" and not settings.robustness_val and not settings.pgd:
+        return None
     textures = settings.frost_textures or None
-    found: dict[str, Any] = {"suite": settings.robustness, "cells": {}}
-    augmentation = dataset.augmentation if settings.augment else Augmentation()
+    robustness: dict[str, Any] = {"suite": settings.robustness, "cells": {}}
     if suite := reported_suite(settings, augmentation):
-        subject = Subject.of(trial, "test")
-        native = NativeImages(dataset, "test") if settings.corrupt_at == "native" else None
-        found |= {
+        test = data.splits["test"]
+        native = NativeImages(data.dataset, "test") if settings.corrupt_at == "native" else None
+        robustness |= {
             "version": suite_version(textures),
             "corrupt_at": settings.corrupt_at,
             "corruptions": suite.describe(own_textures=textures is not None),
             "severities": list(suite.severities),
             "disqualified": dict(suite.disqualified),
-            "images": len(subject.split),
-            "cells": evaluate_cells(subject, suite, native, textures),
+            "images": len(test),
+            "cells": evaluate_cells(network, evaluator, test, suite, native, textures),
         }
     if extra := choosing_suite(settings):
-        native = NativeImages(dataset, "val") if settings.corrupt_at == "native" else None
-        found["val"] = {
+        native = NativeImages(data.dataset, "val") if settings.corrupt_at == "native" else None
+        robustness["val"] = {
             "corruptions": extra.describe(),
             "severities": list(extra.severities),
-            "cells": evaluate_cells(Subject.of(trial, "val"), extra, native),
+            "cells": evaluate_cells(network, evaluator, data.splits["val"], extra, native),
         }
     if settings.pgd:
-        from mtlbench.measure.adversarial import evaluate_attacks
-
-        found["pgd"] = evaluate_attacks(trial)
-    return found | summarise(found, clean.mean_skill)
+        robustness["pgd"] = evaluate_attacks(network, evaluator, data.splits["test"], settings)
+    return robustness | summarise(robustness, clean_skill)
 
 
 def evaluate_cells(
-    subject: Subject, suite: Suite, native: NativeImages | None = None, textures: str | None = None
+    network: nn.Module,
+    evaluator: Evaluator,
+    split: Split,
+    suite: Suite,
+    native: NativeImages | None = None,
+    textures: str | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Corruption → severity (as text) → metrics and skill of every cell of a suite.
 
@@ -79,19 +90,21 @@ def evaluate_cells(
         UserError: the suite has one of the extra corruptions and the images are those of a test set.
     """
     for name in suite.corruptions:
-        if not CORRUPTIONS[name].common and subject.split.name.startswith("test"):
-            raise UserError(f"{name} is for choosing on val and is never reported on {subject.split.name}.")
+        if not CORRUPTIONS[name].common and split.name.startswith("test"):
+            raise UserError(f"{name} is for choosing on val and is never reported on {split.name}.")
     cells: dict[str, dict[str, Any]] = {name: {} for name in suite.corruptions}
     for name, severity in suite.cells():
-        change = Corrupted(subject, name, severity, native, textures)
-        cells[name][str(severity)] = reading(subject.evaluate(change))
+        change = Corrupted(evaluator.dataset, split, name, severity, native, textures)
+        cells[name][str(severity)] = condition_cell(evaluator.evaluate(network, split, change))
     return cells
 
 
 class Corrupted:
-    """Gives a batch's images under one corruption; a `change` for `Subject.evaluate`.
+    """Gives a batch's images under one corruption; a `change` for `Evaluator.evaluate`.
 
     Args:
+        dataset: its name.
+        split: where the batches are from.
         name, severity: the cell; severity 0 gives exactly the clean images.
         native: corrupt these instead of the images at the network's resolution.
         textures: a folder with photographs of ice for `frost`.
@@ -99,17 +112,18 @@ class Corrupted:
 
     def __init__(
         self,
-        subject: Subject,
+        dataset: str,
+        split: Split,
         name: str,
         severity: int,
         native: NativeImages | None = None,
         textures: str | None = None,
     ) -> None:
-        self.subject, self.name, self.severity = subject, name, severity
+        self.dataset, self.split, self.name, self.severity = dataset, split, name, severity
         self.native, self.textures = native, textures
 
     def __call__(self, batch: Batch) -> Tensor:
-        ids, dataset = self.subject.ids(batch), self.subject.dataset
+        ids, dataset = image_ids(self.split, batch), self.dataset
         if self.native is None:
             clean = as_bytes(batch.image)
             pixels = corrupt(clean, self.name, self.severity, keys=ids, dataset=dataset, textures=self.textures)

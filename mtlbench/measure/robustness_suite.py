@@ -6,7 +6,7 @@ Everything that would make such an evaluation fail is found here, before anythin
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -115,14 +115,16 @@ def pgd_steps(radius: float) -> int:
     return math.ceil(max(1.0, min(radius + 4, 1.25 * radius)))
 
 
-def attacked(settings: Settings, dataset: Dataset) -> tuple[str, ...]:
+def attacked(settings: Settings, tasks: Sequence[str]) -> tuple[str, ...]:
     """Whose losses are attacked in turn: task names, and `all`.
+
+    Args:
+        tasks: the names of the dataset's tasks.
 
     Raises:
         UserError: the settings name a task that the dataset does not have.
     """
-    names = [task.name for task in dataset.tasks]
-    known = names if len(names) == 1 or ALL in names else [*names, ALL]
+    known = list(tasks) if len(tasks) == 1 or ALL in tasks else [*tasks, ALL]
     for name in settings.pgd_on:
         if name not in known:
             raise UserError(f"pgd_on: there is no task {name!r} to attack.{did_you_mean(name, known)}")
@@ -158,7 +160,7 @@ def robustness_card(settings: Settings, dataset: Dataset) -> dict[str, Any]:
             "steps": [settings.pgd_steps or pgd_steps(radius) for radius in settings.pgd],
             "step": PGD_STEP,
             "start": "uniform in the ball",
-            "on": list(attacked(settings, dataset)),
+            "on": list(attacked(settings, [task.name for task in dataset.tasks])),
         }
     return card
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from typing import TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mtlbench.networks.plan import Path
+
+Input = TypeVar("Input")
 
 _BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
 
@@ -83,7 +86,7 @@ def _key(path: Path) -> str:
 
 
 @torch.no_grad()
-def recompute(network: nn.Module, run: Callable[[Tensor], object], images: Iterable[Tensor]) -> None:
+def recompute(network: nn.Module, run: Callable[[Input], object], batches: Iterable[Input]) -> None:
     """Replace all running statistics by their exact average over the given batches ("precise BN").
 
     Wu & Johnson, "Rethinking 'Batch' in BatchNorm", arXiv:2105.07576, section 3. Dropout and the like stay off: only
@@ -92,7 +95,7 @@ def recompute(network: nn.Module, run: Callable[[Tensor], object], images: Itera
     Args:
         network: its BatchNorm layers are reset and averaged anew, on every path.
         run: what to call with each batch, normally the network itself.
-        images: batches of training images, as `run` takes them.
+        batches: of training images, as `run` takes them.
     """
     training = network.training
     network.eval()
@@ -106,7 +109,7 @@ def recompute(network: nn.Module, run: Callable[[Tensor], object], images: Itera
         norm.momentum = None  # cumulative average
         norm.train()
     try:
-        for batch in images:
+        for batch in batches:
             run(batch)
     finally:
         for norm, momentum in zip(norms, momenta, strict=True):

@@ -48,7 +48,7 @@ class Display:
             self._progress.stop()
 
     def epoch(self, spec: TrialSpec, progress: dict[str, Any]) -> None:
-        """One epoch of a trial is over; `progress` has the fields of `mtlbench.running.trial.Progress`."""
+        """One epoch of a trial is over; `progress` has the fields of `mtlbench.training.report.EpochReport`."""
         skill = progress["val_skill"]
         losses = " ".join(f"{task} {loss:.3g}" for task, loss in progress["train_loss"].items())
         note = f"{progress['phase']}  val skill {'–' if skill is None else f'{skill:.3f}'}"

@@ -9,10 +9,11 @@ import torch
 
 from mtlbench.errors import UserError
 from mtlbench.planning.trial_spec import TrialSpec
-from mtlbench.records import Record
+from mtlbench.records import Evaluation, Record
 from mtlbench.records.epochs_on_test import EpochsOnTest
+from mtlbench.running.trained import load_weights
 from mtlbench.running.trial import Trial
-from mtlbench.training.selection import kept_epochs
+from mtlbench.training.checkpoints import CheckpointStore
 
 
 def evaluate_epochs_on_test(record: Record, work: Path, watch: Callable[[int, int], None] | None = None) -> EpochsOnTest:
@@ -26,7 +27,7 @@ def evaluate_epochs_on_test(record: Record, work: Path, watch: Callable[[int, in
         UserError: the epochs of this trial were not kept, or not all of them.
     """
     folder = work / record.id
-    epochs = kept_epochs(folder)
+    epochs = CheckpointStore(folder).kept_epochs()
     wanted = {point.epoch for point in record.result.curve if point.selectable and point.val is not None}
     if not wanted <= set(epochs) or not (folder / "spec.json").is_file():
         raise UserError(
@@ -35,15 +36,12 @@ def evaluate_epochs_on_test(record: Record, work: Path, watch: Callable[[int, in
             "`mtlbench train --force`."
         )
     trial = Trial(TrialSpec.model_validate_json((folder / "spec.json").read_text(encoding="utf-8")), work)
-    found = {}
+    evaluations: dict[int, Evaluation] = {}
     for number, epoch in enumerate(sorted(wanted), start=1):
-        # Written by this program on this machine: plain values beside tensors.
-        state = torch.load(epochs[epoch], map_location=trial.device, weights_only=False)
-        trial.network.restore_structure(state["structure"])
+        load_weights(trial.network, epochs[epoch])
         trial.network.to(trial.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        trial.network.load_state_dict(state["network"])
         trial.recompute_statistics()
-        found[epoch] = trial.evaluate("test")
+        evaluations[epoch] = trial.evaluator.evaluate(trial.network.deploy(), trial.data.splits["test"])
         if watch is not None:
             watch(number, len(wanted))
-    return EpochsOnTest(record=record.id, test=found)
+    return EpochsOnTest(record=record.id, test=evaluations)

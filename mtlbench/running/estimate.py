@@ -71,7 +71,7 @@ def _probe(spec: TrialSpec) -> tuple[float, int]:
     """(seconds of training and validation, training images) that one trial will take."""
     with tempfile.TemporaryDirectory(prefix="mtlbench-probe-") as folder:
         trial = Trial(spec, Path(folder))
-        phase = next(phase for phase in trial.phases if not phase.skip())
+        phase = next(phase for phase in trial.state.phases if not phase.skip())
         phase.begin()
         phase.prepare()
         trial.network.train()
@@ -83,7 +83,7 @@ def _probe(spec: TrialSpec) -> tuple[float, int]:
             times.append(time.perf_counter() - started)
             if number == PROBE_STEPS:
                 break
-        epochs = sum(one.epochs for one in trial.phases)
+        epochs = sum(phase.epochs for phase in trial.state.phases)
         train = trial.run.images_per_epoch
         # A forward pass is about a third of a step; val is passed over once an epoch.
         val = len(trial.data.splits["val"]) / spec.settings.batch_size / 3

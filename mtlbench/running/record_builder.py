@@ -1,27 +1,32 @@
-"""From a trained and selected network to its record: everything that is measured once, after training."""
+"""From a trained network with the selected weights in place to its record: all that is measured once, after training."""
 
 from __future__ import annotations
 
 import time
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from torch import nn
+
+from mtlbench.config.method import Method
+from mtlbench.contract import Architecture, Augmentation, Dataset
+from mtlbench.data.store import Prepared
 from mtlbench.measure.cost import inference_flops, parameters
-from mtlbench.measure.evaluation import predictions, score
+from mtlbench.measure.evaluator import Evaluator
 from mtlbench.measure.machine import peak_memory, provenance
+from mtlbench.measure.robustness import evaluate_robustness
 from mtlbench.planning.protocol import protocol_id
-from mtlbench.records import Cost, Evaluation, Measured, MetricCard, Packed, Provenance, Record, Result, TaskCard
+from mtlbench.planning.trial_spec import TrialSpec
+from mtlbench.records import Cost, Measured, MetricCard, Packed, Provenance, Record, Result, TaskCard
 from mtlbench.tasks.base import Task
+from mtlbench.training.diagnostics import Diagnostics
+from mtlbench.training.state import TrainingState
 
-if TYPE_CHECKING:
-    from mtlbench.running.trial import Trial
 
-
-def build_record(trial: Trial) -> Record:
-    """Evaluate the trial's network, which holds the selected weights, on everything; test is touched here and only here."""
+def build_record(spec: TrialSpec, method: Method, data: Prepared, evaluator: Evaluator, state: TrainingState) -> Record:
+    """Evaluate the trained network on everything; test is touched here and only here."""
     started = time.perf_counter()
-    result = build_result(trial)
-    spec, method = trial.spec, trial.method
+    result = build_result(spec, data, evaluator, state)
     return Record(
         id=spec.id,
         method=spec.method,
@@ -31,102 +36,89 @@ def build_record(trial: Trial) -> Record:
         seed=spec.seed,
         hypers={**method.architecture_hypers, **method.strategy_hypers},
         changed=method.changed,
-        tasks=[task_card(task) for task in trial.tasks],
+        tasks=[task_card(task) for task in data.dataset.tasks],
         protocol=spec.protocol,
         protocol_id=protocol_id(spec.protocol),
         provenance=Provenance(
-            **provenance(trial.device, spec.threads),
+            **provenance(evaluator.device, spec.threads),
             sources=spec.sources,
             created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         ),
         result=result,
         measured=Measured(
-            training_seconds=trial.seconds,
+            training_seconds=state.seconds,
             evaluation_seconds=time.perf_counter() - started,
-            peak_memory_bytes=peak_memory(trial.device),
+            peak_memory_bytes=peak_memory(evaluator.device),
         ),
     )
 
 
-def build_result(trial: Trial) -> Result:
+def build_result(spec: TrialSpec, data: Prepared, evaluator: Evaluator, state: TrainingState) -> Result:
     """All that is equal when the trial is repeated."""
-    deployed = trial.network.deploy()
-    test, images = _test(trial)
-    shifted = {name: trial.evaluate(name) for name in trial.data.splits if name.startswith("test-")}
-    plan = trial.network.plan()
+    network, splits = state.network, data.splits
+    deployed = network.deploy()
+    test, images = evaluator.evaluate_images(deployed, splits["test"])
+    augmentation = data.dataset.augmentation if spec.settings.augment else Augmentation()
+    diagnostics = state.diagnostics
     return Result(
-        selected={part: epoch for part, (_, epoch) in trial.selection.best.items()},
-        val=trial.evaluate("val"),
+        selected=state.selection.epochs,
+        val=evaluator.evaluate(deployed, splits["val"]),
         test=test,
-        shifted=shifted,
-        robustness=_robustness(trial, test),
-        cost=Cost(
-            parameters=parameters(trial.network, deployed),
-            flops=inference_flops(trial.network, deployed, trial.device),
-            images=trial.images,
-            updates=trial.updates,
-            training_flops=trial.training_flops,
-            phases=trial.by_phase,
-        ),
-        structure=trial.network.structure(),
-        plan=plan.to_json(),
-        extra={**trial.network.extra(), **_measures(trial), **_travelled(trial)},
-        artefacts=_artefacts(trial),
-        curve=trial.curve,
-        images=images,
-        scenes=list(trial.data.splits["test"].scenes),
+        shifted={name: evaluator.evaluate(deployed, split) for name, split in splits.items() if name.startswith("test-")},
+        robustness=evaluate_robustness(deployed, evaluator, data, spec.settings, augmentation, test.mean_skill),
+        cost=build_cost(network, deployed, evaluator, state),
+        structure=network.structure(),
+        plan=network.plan().to_json(),
+        extra={**network.extra(), **plan_measures(network, data.dataset), **distances(diagnostics)},
+        artefacts={
+            **network.artefacts(),
+            **state.strategy.artefacts(),
+            **({} if diagnostics is None else {"diagnostics": diagnostics.summary()}),
+        },
+        curve=state.curve,
+        images={
+            task: {name: Packed.pack(array) for name, array in statistics.items()} for task, statistics in images.items()
+        },
+        scenes=list(splits["test"].scenes),
     )
 
 
-def _test(trial: Trial) -> tuple[Evaluation, dict[str, dict[str, Packed]]]:
-    split = trial.data.splits["test"]
-    scored = predictions(trial.network.deploy(), split, trial.device, trial.evaluation_batch(), trial.autocast)
-    metrics, images = score(trial.tasks, scored, keep_images=True)
-    packed = {task: {name: Packed.pack(array) for name, array in one.items()} for task, one in images.items()}
-    return trial.referee.evaluation(metrics, trial.referee.constant_metrics(split)), packed
+def build_cost(network: Architecture, deployed: nn.Module, evaluator: Evaluator, state: TrainingState) -> Cost:
+    """What the deployed network and its training cost."""
+    return Cost(
+        parameters=parameters(network, deployed),
+        flops=inference_flops(network, deployed, evaluator.device),
+        images=state.cost.images,
+        updates=state.cost.updates,
+        training_flops=state.cost.training_flops,
+        phases=state.cost.phases,
+    )
 
 
-def _robustness(trial: Trial, clean: Evaluation) -> dict[str, Any] | None:
-    settings = trial.spec.settings
-    if settings.robustness == "off" and not settings.robustness_val and not settings.pgd:
-        return None
-    from mtlbench.measure.robustness import evaluate_robustness
-
-    return evaluate_robustness(trial, clean)
-
-
-def _measures(trial: Trial) -> dict[str, float]:
+def plan_measures(network: Architecture, dataset: Dataset) -> dict[str, float]:
     """What the dataset has to say about the sharing plan, and about those that the method considered besides."""
-    measures = trial.data.dataset.measures
-    further = trial.network.further_plans()
+    further = network.further_plans().items()
     return {
-        **measures(trial.network.plan()),
-        **{f"{name}, {which}": value for which, plan in further.items() for name, value in measures(plan).items()},
+        **dataset.measures(network.plan()),
+        **{f"{name}, {plan}": value for plan, table in further for name, value in dataset.measures(table).items()},
     }
 
 
-def _travelled(trial: Trial) -> dict[str, float]:
+def distances(diagnostics: Diagnostics | None) -> dict[str, float]:
     """How far the shared weights went, and how far they got: sums over phases, where it was asked for."""
-    if trial.diagnostics is None:
+    if diagnostics is None:
         return {}
-    phases = trial.diagnostics.summary()["phases"]
+    phases: list[dict[str, Any]] = diagnostics.summary()["phases"]
     return {
         "path length": sum(phase["path_length"] for phase in phases),
         "displacement": sum(phase["displacement"] for phase in phases),
     }
 
 
-def _artefacts(trial: Trial) -> dict[str, Any]:
-    found = {**trial.network.artefacts(), **trial.strategy.artefacts()}
-    if trial.diagnostics is not None:
-        found["diagnostics"] = trial.diagnostics.summary()
-    return found
-
-
 def task_card(task: Task) -> TaskCard:
     """A task as its records describe it."""
     metrics = [
-        MetricCard(name=one.name, higher_is_better=one.higher_is_better, perfect=one.perfect, unit=one.unit)
-        for one in task.metrics
+        MetricCard(name=metric.name, higher_is_better=metric.higher_is_better, perfect=metric.perfect, unit=metric.unit)
+        for metric in task.metrics
     ]
     return TaskCard(name=task.name, kind=task.kind, metrics=metrics, primary=task.primary.name)

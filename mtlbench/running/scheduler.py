@@ -22,7 +22,7 @@ from mtlbench.records import write_text
 
 if TYPE_CHECKING:
     from mtlbench.running.display import Display
-    from mtlbench.running.trial import Progress
+    from mtlbench.training.report import EpochReport
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ def _worker() -> type:
 
         def setup(self, config: dict[str, Any]) -> None:
             self._config = config
-            self._epochs: Iterator[Progress] | None = None
+            self._epochs: Iterator[EpochReport] | None = None
 
         def step(self) -> dict[str, Any]:
             from mtlbench.running.trial import Trial

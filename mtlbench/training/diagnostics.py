@@ -16,16 +16,14 @@ import math
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from itertools import combinations
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 
-if TYPE_CHECKING:
-    from mtlbench.contract.architecture import Architecture
-    from mtlbench.contract.batch import Batch
+from mtlbench.contract import Batch, MultiTaskNetwork
 
 
 class Diagnostics:
@@ -43,7 +41,10 @@ class Diagnostics:
     """
 
     def __init__(
-        self, network: Architecture, every: int = 10, autocast: Callable[[], AbstractContextManager[object]] = nullcontext
+        self,
+        network: MultiTaskNetwork,
+        every: int = 10,
+        autocast: Callable[[], AbstractContextManager[object]] = nullcontext,
     ) -> None:
         self.network, self.every, self.autocast = network, every, autocast
         self.tasks = tuple(network.tasks)
@@ -181,7 +182,7 @@ class Diagnostics:
         self._last = now
 
 
-def _travelling(network: Architecture, optimizers: Iterable[Optimizer]) -> list[nn.Parameter]:
+def _travelling(network: MultiTaskNetwork, optimizers: Iterable[Optimizer]) -> list[nn.Parameter]:
     """The shared parameters that are moved, without BatchNorm's."""
     moved = {id(weight) for one in optimizers for group in one.param_groups for weight in group["params"]}
     normalising = {

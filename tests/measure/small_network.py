@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from mtlbench.data.split import Split
-from mtlbench.measure.evaluation import Referee
-from mtlbench.measure.subject import Subject
+from mtlbench.measure.adversarial import Attacked
+from mtlbench.measure.evaluator import Change, Evaluator
+from mtlbench.measure.robustness import Corrupted, evaluate_cells
+from mtlbench.measure.robustness_suite import Suite
+from mtlbench.measure.skill_scale import SkillScale
+from mtlbench.records import Evaluation
 from mtlbench.tasks import Classification, Depth, Reconstruction, Segmentation
 from mtlbench.tasks.base import Task
 
@@ -66,7 +72,28 @@ def split(name: str = "test", images: int = 33, order: Sequence[int] | None = No
     )
 
 
-def subject(batch_size: int = 16, images: int = 33, order: Sequence[int] | None = None, name: str = "test") -> Subject:
+@dataclass
+class Example:
+    """A network, an evaluator and a split that belong together."""
+
+    network: nn.Module
+    evaluator: Evaluator
+    split: Split
+
+    def evaluate(self, change: Change | None = None) -> Evaluation:
+        return self.evaluator.evaluate(self.network, self.split, change)
+
+    def cells(self, suite: Suite) -> dict[str, dict[str, Any]]:
+        return evaluate_cells(self.network, self.evaluator, self.split, suite)
+
+    def corrupted(self, name: str, severity: int, **options: Any) -> Corrupted:
+        return Corrupted(self.evaluator.dataset, self.split, name, severity, **options)
+
+    def attacked(self, target: str, radius: float, steps: int, seed: int = 0) -> Attacked:
+        return Attacked(self.network, self.evaluator, self.split, target, radius, steps, seed)
+
+
+def example(batch_size: int = 16, images: int = 33, order: Sequence[int] | None = None, name: str = "test") -> Example:
     """The small network on the small images."""
-    shown = split(name, images, order)
-    return Subject(Small().eval(), shown, Referee(TASKS, split("train")), "toy", torch.device("cpu"), batch_size)
+    evaluator = Evaluator("toy", SkillScale(TASKS, split("train")), torch.device("cpu"), batch_size)
+    return Example(Small().eval(), evaluator, split(name, images, order))

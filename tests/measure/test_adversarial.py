@@ -9,15 +9,14 @@ import torch
 from torch import Tensor
 
 from mtlbench.contract.batch import Batch
-from mtlbench.measure.adversarial import Attacked, summed_loss
+from mtlbench.measure.adversarial import summed_loss
 from mtlbench.measure.robustness_suite import ALL, pgd_steps
-from mtlbench.measure.subject import Subject
-from tests.measure.small_network import TASKS, subject
+from tests.measure.small_network import TASKS, Example, example
 
 NAMES = [*(task.name for task in TASKS), ALL]
 
 
-def losses(examined: Subject, image: Tensor, batch: Batch, on: str) -> float:
+def losses(examined: Example, image: Tensor, batch: Batch, on: str) -> float:
     tasks = [task for task in TASKS if on in (task.name, ALL)]
     with torch.no_grad():
         loss = summed_loss(tasks, examined.network(image), batch)
@@ -25,7 +24,7 @@ def losses(examined: Subject, image: Tensor, batch: Batch, on: str) -> float:
     return float(loss)
 
 
-def batch_of(examined: Subject, count: int = 8) -> Batch:
+def batch_of(examined: Example, count: int = 8) -> Batch:
     return examined.split.batch(torch.arange(count))
 
 
@@ -38,18 +37,18 @@ def test_number_of_steps_is_the_published_one(radius: float, steps: int) -> None
 @pytest.mark.parametrize("steps", [0, 1, 3])
 @pytest.mark.parametrize("on", [*NAMES[:2], ALL])
 def test_images_stay_in_the_ball_and_in_range(on: str, steps: int, radius: float) -> None:
-    examined = subject()
+    examined = example()
     batch = batch_of(examined)
-    image = Attacked(examined, on, radius, steps)(batch)
+    image = examined.attacked(on, radius, steps)(batch)
     assert image.shape == batch.image.shape and image.dtype == torch.float32
     assert (image - batch.image).abs().max() <= radius / 255 + 1e-6
     assert image.min() >= 0 and image.max() <= 1
 
 
 def test_the_start_is_uniform_in_the_ball_and_not_one_of_its_corners() -> None:
-    examined = subject()
+    examined = example()
     batch = batch_of(examined)
-    start = (Attacked(examined, ALL, 4, 0)(batch) - batch.image) * 255 / 4
+    start = (examined.attacked(ALL, 4, 0)(batch) - batch.image) * 255 / 4
     inside = start[(batch.image > 5 / 255) & (batch.image < 250 / 255)]
     assert inside.mean().abs() < 0.02
     assert (inside.square().mean() - 1 / 3).abs() < 0.02
@@ -57,21 +56,21 @@ def test_the_start_is_uniform_in_the_ball_and_not_one_of_its_corners() -> None:
 
 
 def test_the_start_depends_on_image_task_and_seed() -> None:
-    examined = subject()
+    examined = example()
     batch = batch_of(examined)
-    first = Attacked(examined, ALL, 4, 0)(batch) - batch.image
+    first = examined.attacked(ALL, 4, 0)(batch) - batch.image
     assert not torch.equal(first[0], first[1])
-    assert torch.equal(first, Attacked(examined, ALL, 4, 0)(batch) - batch.image)
-    assert not torch.equal(first, Attacked(examined, "depth", 4, 0)(batch) - batch.image)
-    assert not torch.equal(first, Attacked(examined, ALL, 4, 0, seed=1)(batch) - batch.image)
+    assert torch.equal(first, examined.attacked(ALL, 4, 0)(batch) - batch.image)
+    assert not torch.equal(first, examined.attacked("depth", 4, 0)(batch) - batch.image)
+    assert not torch.equal(first, examined.attacked(ALL, 4, 0, seed=1)(batch) - batch.image)
 
 
 @pytest.mark.parametrize("on", NAMES)
 def test_the_attacked_loss_rises(on: str) -> None:
-    examined = subject()
+    examined = example()
     batch = batch_of(examined)
     clean = losses(examined, batch.image, batch, on)
-    by_steps = [losses(examined, Attacked(examined, on, 4, steps)(batch), batch, on) for steps in (0, 1, 3, 5)]
+    by_steps = [losses(examined, examined.attacked(on, 4, steps)(batch), batch, on) for steps in (0, 1, 3, 5)]
     assert by_steps == sorted(by_steps)
     assert by_steps[-1] > clean
     noise = by_steps[0]
@@ -80,8 +79,8 @@ def test_the_attacked_loss_rises(on: str) -> None:
 
 @pytest.mark.parametrize("on", ["segmentation", ALL])
 def test_an_attacked_image_does_not_depend_on_its_batch(on: str) -> None:
-    examined = subject()
-    attack = Attacked(examined, on, 4, 2)
+    examined = example()
+    attack = examined.attacked(on, 4, 2)
     together = attack(batch_of(examined, 12))
     parts = [attack(examined.split.batch(torch.arange(12)[part])) for part in (slice(0, 5), slice(5, 12))]
     differs = (together - torch.cat(parts)).abs() > 1e-6
@@ -89,10 +88,10 @@ def test_an_attacked_image_does_not_depend_on_its_batch(on: str) -> None:
 
 
 def test_the_network_is_left_as_it_was() -> None:
-    examined = subject()
+    examined = example()
     examined.network.train()
     before = copy.deepcopy(examined.network.state_dict())
-    examined.evaluate(Attacked(examined, ALL, 2, 2))
+    examined.evaluate(examined.attacked(ALL, 2, 2))
     after = examined.network.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)
     assert all(parameter.grad is None and parameter.requires_grad for parameter in examined.network.parameters())
@@ -100,22 +99,22 @@ def test_the_network_is_left_as_it_was() -> None:
 
 
 def test_an_attack_on_one_task_is_measured_on_all() -> None:
-    examined = subject()
-    clean, attacked = examined.evaluate(), examined.evaluate(Attacked(examined, "depth", 16, 10))
+    examined = example()
+    clean, attacked = examined.evaluate(), examined.evaluate(examined.attacked("depth", 16, 10))
     assert set(attacked.metrics) == set(clean.metrics)
     assert attacked.metrics["depth"]["abs_err"] > clean.metrics["depth"]["abs_err"]
 
 
 def test_images_without_the_attacked_task_are_left_at_their_start() -> None:
     """Multi-input data: the other tasks' images have no gradient."""
-    examined = subject()
+    examined = example()
     batch = batch_of(examined, 4)
     rows = {task.name: torch.tensor([0, 1]) if task.name == "depth" else torch.tensor([2, 3]) for task in TASKS}
     apart = Batch(batch.image, batch.targets, batch.labelled, batch.index, rows)
-    start, attacked = (Attacked(examined, "depth", 4, steps)(apart) for steps in (0, 2))
+    start, attacked = (examined.attacked("depth", 4, steps)(apart) for steps in (0, 2))
     assert not torch.equal(start[:2], attacked[:2])
     assert torch.equal(start[2:], attacked[2:])
     nobody = Batch(
         batch.image, batch.targets, batch.labelled, batch.index, {**rows, "depth": torch.tensor([], dtype=torch.long)}
     )
-    assert torch.equal(Attacked(examined, "depth", 4, 2)(nobody), start)
+    assert torch.equal(examined.attacked("depth", 4, 2)(nobody), start)

@@ -16,15 +16,15 @@ from mtlbench.config.settings import Settings, make_settings
 from mtlbench.contract.dataset import Augmentation, Card, Dataset, Key, Sample
 from mtlbench.errors import UserError
 from mtlbench.measure.corruptions import COMMON, EXTRA, GEOMETRY_PRESERVING, QUICK
+from mtlbench.measure.evaluator import condition_cell
 from mtlbench.measure.native import NativeImages
-from mtlbench.measure.robustness import Corrupted, as_bytes, as_image, evaluate_cells
+from mtlbench.measure.robustness import as_bytes, as_image
 from mtlbench.measure.robustness_suite import OVERLAPS, Suite, choosing_suite, disqualified, reported_suite, robustness_card
-from mtlbench.measure.subject import reading
 from mtlbench.records import MetricCard, TaskCard
 from mtlbench.statistics.robustness_delta import corrupted_delta, corrupted_metrics
 from mtlbench.statistics.robustness_summary import SUMMARY, mean_skill, skill_at, summarise
 from mtlbench.tasks.base import Task
-from tests.measure.small_network import HEIGHT, TASKS, WIDTH, subject
+from tests.measure.small_network import HEIGHT, TASKS, WIDTH, example
 
 ALL_FIFTEEN = Suite("full", COMMON, (1, 3, 5))
 
@@ -88,20 +88,20 @@ def _values(entry: float | Mapping[str, float]) -> list[float]:
 def test_metrics_do_not_depend_on_batch_size_or_order() -> None:
     suite = Suite("some", ("gaussian_noise", "glass_blur", "motion_blur", "snow", "frost"), (3,))
     backwards = list(range(33))[::-1]
-    expected = numbers(evaluate_cells(subject(32), suite))
-    for other in (subject(1), subject(7), subject(7, order=backwards)):
-        assert numbers(evaluate_cells(other, suite)) == pytest.approx(expected, rel=1e-5, abs=1e-5)
+    expected = numbers(example(32).cells(suite))
+    for other in (example(1), example(7), example(7, order=backwards)):
+        assert numbers(other.cells(suite)) == pytest.approx(expected, rel=1e-5, abs=1e-5)
 
 
 def test_severity_0_is_the_clean_evaluation_exactly() -> None:
-    examined = subject(8, images=12)
+    examined = example(8, images=12)
     clean = examined.evaluate()
     for name in ("fog", "jpeg_compression"):
-        assert reading(examined.evaluate(Corrupted(examined, name, 0))) == reading(clean)
+        assert condition_cell(examined.evaluate(examined.corrupted(name, 0))) == condition_cell(clean)
 
 
 def test_bytes_and_back_are_the_batch_s_own_image_to_the_bit() -> None:
-    examined = subject()
+    examined = example()
     batch = examined.split.batch(torch.arange(9))
     pixels = as_bytes(batch.image)
     assert np.array_equal(pixels.permute(0, 2, 3, 1).numpy(), examined.split.images[:9])
@@ -111,20 +111,20 @@ def test_bytes_and_back_are_the_batch_s_own_image_to_the_bit() -> None:
 
 
 def test_images_are_keyed_by_dataset_and_id() -> None:
-    examined = subject()
+    examined = example()
     batch = examined.split.batch(torch.arange(4))
-    seen = Corrupted(examined, "gaussian_noise", 3)(batch)
-    swapped = subject(order=[3, 2, 1, 0])
-    assert torch.equal(Corrupted(swapped, "gaussian_noise", 3)(swapped.split.batch(torch.arange(4))).flip(0), seen)
+    seen = examined.corrupted("gaussian_noise", 3)(batch)
+    swapped = example(order=[3, 2, 1, 0])
+    assert torch.equal(swapped.corrupted("gaussian_noise", 3)(swapped.split.batch(torch.arange(4))).flip(0), seen)
 
 
 def test_targets_stay_clean() -> None:
     """A corrupted image is far from the target of auto-encoding, which is the clean one."""
-    examined = subject(images=8)
+    examined = example(images=8)
     seen: list[torch.Tensor] = []
 
     def change(batch: Any) -> torch.Tensor:
-        changed = Corrupted(examined, "contrast", 5)(batch)
+        changed = examined.corrupted("contrast", 5)(batch)
         assert torch.equal(batch.targets["image_again"], batch.image)
         assert not torch.equal(changed, batch.image)
         seen.append(changed)
@@ -143,9 +143,9 @@ def test_skill_falls_with_severity_on_average() -> None:
             dense = {name: image.new_ones(len(image), count, HEIGHT, WIDTH) for name, count in ones.items()}
             return dense | {"kind": image.new_ones(len(image), 3), "image_again": image}
 
-    examined = subject(images=8)
+    examined = example(images=8)
     object.__setattr__(examined, "network", Identity())
-    robustness = {"cells": evaluate_cells(examined, ALL_FIFTEEN)}
+    robustness = {"cells": examined.cells(ALL_FIFTEEN)}
     by_severity = [examined.evaluate().skill["image_again"]]
     by_severity += [skill_at(robustness, severity, "image_again") for severity in (1, 3, 5)]
     assert by_severity[0] == 1
@@ -168,10 +168,10 @@ def test_suites() -> None:
 
 def test_extra_corruptions_are_never_reported_on_test() -> None:
     extra = Suite("extra", EXTRA[:1], (1,))
-    assert evaluate_cells(subject(images=4, name="val"), extra)
+    assert example(images=4, name="val").cells(extra)
     for name in ("test", "test-night"):
         with pytest.raises(UserError, match="never reported"):
-            evaluate_cells(subject(images=4, name=name), extra)
+            example(images=4, name=name).cells(extra)
 
 
 def test_every_field_of_the_augmentation_is_decided_upon() -> None:
@@ -244,8 +244,8 @@ def test_native_images_are_corrupted_before_they_are_resized() -> None:
     noisy = native.corrupted(ids, "gaussian_noise", 5, dataset="tiny")
     assert torch.equal(noisy.flip(0), native.corrupted(ids[::-1], "gaussian_noise", 5, dataset="tiny"))
     # Averaging four pixels takes half of the noise away.
-    at_network = Corrupted(subject(), "gaussian_noise", 5)
-    batch = at_network.subject.split.batch(torch.arange(2))
+    at_network = example().corrupted("gaussian_noise", 5)
+    batch = at_network.split.batch(torch.arange(2))
     difference = (at_network(batch) - batch.image).std() * 255
     assert (noisy.float() - clean.float()).std() < 0.7 * difference
 

@@ -19,7 +19,7 @@ from mtlbench.leaderboard.table import boards
 from mtlbench.records import Record, epochs_on_test, read, write
 from mtlbench.running.epochs_on_test import evaluate_epochs_on_test
 from mtlbench.running.trial import run_trial
-from mtlbench.training.selection import kept_epochs
+from mtlbench.training.checkpoints import CheckpointStore
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def pairs(folder: Path) -> list[tuple[Record, epochs_on_test.EpochsOnTest]]:
 def test_every_selectable_epoch_is_kept_and_seen(folder: Path) -> None:
     for record, seen in pairs(folder):
         selectable = {point.epoch for point in record.result.curve if point.selectable}
-        assert set(kept_epochs(folder / "runs" / record.id)) == set(seen.test) == selectable
+        assert set(CheckpointStore(folder / "runs" / record.id).kept_epochs()) == set(seen.test) == selectable
 
 
 def test_the_selected_epoch_is_on_test_as_the_record_says(folder: Path) -> None:
@@ -59,7 +59,7 @@ def test_keeping_epochs_does_not_change_the_result(folder: Path, tmp_path: Path)
         read(run_trial(spec, tmp_path / "runs", tmp_path / "results")).result
         == read(folder / "results" / "streets" / spec.file_name()).result
     )
-    assert not kept_epochs(tmp_path / "runs" / spec.id)
+    assert not CheckpointStore(tmp_path / "runs" / spec.id).kept_epochs()
 
 
 def test_no_epoch_is_better_on_test_than_what_is_claimed(folder: Path) -> None:

@@ -61,7 +61,7 @@ def test_selection_takes_the_best_validated_epoch(record: Record) -> None:
 
 def test_per_image_statistics_give_the_test_metrics_again(record: Record, folder: Path) -> None:
     trial = Trial(trials(folder, ["hard_sharing"])[0], folder / "other")
-    for task in trial.tasks:
+    for task in trial.evaluator.tasks:
         packed = record.result.images[task.name]
         totals = {name: torch.from_numpy(one.unpack().copy()).sum(0) for name, one in packed.items()}
         primary = task.summarise(totals)[task.primary.name]
@@ -143,13 +143,13 @@ def test_threads_and_folders_are_no_part_of_the_id(folder: Path, tmp_path: Path)
     assert here.id == there.id
 
 
-def test_an_edited_plugin_is_another_trial(folder: Path, tmp_path: Path) -> None:
+def test_an_edited_plugin_is_another_trial_and_a_new_comment_is_not(folder: Path, tmp_path: Path) -> None:
     source = "from mtlbench.contract import Strategy\n\n\nclass Mine(Strategy):\n    '''Mine.'''\n"
     ids = []
-    for text in (source, source + "\n# edited\n"):
+    for text in (source, source + "\n# a comment\n", source + "\n    needs_sharing = True\n"):
         (tmp_path / "mine.py").write_text(text)
         ids.append(trials(folder, ["mine"], registry=Registry([tmp_path]))[0].id)
-    assert ids[0] != ids[1]
+    assert ids[0] == ids[1] != ids[2]
 
 
 def test_too_small_a_budget_is_refused_before_anything_runs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
