@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import gc
 import os
 import platform
 import resource
@@ -41,12 +43,38 @@ def resolve_precision(settings: Settings) -> str:
     return "bf16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "fp32"
 
 
-def reset_peak_memory(device: torch.device) -> None:
-    """Forget earlier peaks: a scheduler runs several trials in one process."""
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-    with contextlib.suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # proc(5): resets the peak resident set
+def release_memory() -> None:
+    """Give back what earlier work in this process has freed: garbage, cached GPU memory, free heap pages."""
+    gc.collect()
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL("libc.so.6").malloc_trim(0)  # glibc only
+
+
+class PeakMemory:
+    """Measures the largest memory use from its creation on.
+
+    A scheduler runs several trials in one process: what the process held before does not count.
+
+    Args:
+        device: a GPU: allocated memory; the CPU: resident memory of the process.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        release_memory()
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
+            self.before = int(torch.cuda.memory_allocated(device))
+        else:
+            with contextlib.suppress(OSError):
+                Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # proc(5): resets the peak resident set
+            self.before = peak_memory(device)
+
+    def bytes(self) -> int:
+        """The peak so far, less what the process held when measuring began."""
+        return max(peak_memory(self.device) - self.before, 0)
 
 
 def peak_memory(device: torch.device) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -11,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from mtlbench.planning.trial_spec import TrialSpec
+from mtlbench.running.remaining import Remaining, time_span
 
 
 class Display:
@@ -19,11 +21,13 @@ class Display:
     Args:
         total: trials in the sweep.
         console: where to; whether it is a terminal decides the form.
+        planned: trial id → planned seconds, where they were estimated: then the time left of the whole sweep is shown.
     """
 
-    def __init__(self, total: int, console: Console | None = None) -> None:
+    def __init__(self, total: int, console: Console | None = None, planned: Mapping[str, float] | None = None) -> None:
         self.console = console or Console()
         self.total, self.finished = total, 0
+        self.remaining = Remaining(planned or {})
         self._bars: dict[str, Any] = {}
         self._started = time.monotonic()
         self._progress: Progress | None = None
@@ -49,6 +53,8 @@ class Display:
 
     def epoch(self, spec: TrialSpec, progress: dict[str, Any]) -> None:
         """One epoch of a trial is over; `progress` has the fields of `mtlbench.training.report.EpochReport`."""
+        # Evaluation of the selected network follows the last epoch.
+        self.remaining.progress(spec.id, 0.9 * progress["epoch"] / progress["epochs"])
         skill = progress["val_skill"]
         losses = " ".join(f"{task} {loss:.3g}" for task, loss in progress["train_loss"].items())
         note = f"{progress['phase']}  val skill {'–' if skill is None else f'{skill:.3f}'}"
@@ -60,7 +66,7 @@ class Display:
         left = progress["seconds"] / progress["epoch"] * (progress["epochs"] - progress["epoch"])
         self.console.print(
             f"{self._clock()}  {spec.title}  epoch {progress['epoch']}/{progress['epochs']}  {note}  loss {losses}  "
-            f"{_span(left)} left",
+            f"{time_span(left)} left",
             highlight=False,
             soft_wrap=True,
         )
@@ -75,6 +81,10 @@ class Display:
 
     def _end(self, spec: TrialSpec, text: str) -> None:
         self.finished += 1
+        self.remaining.progress(spec.id, 1.0)
+        left = self.remaining.seconds()
+        if left is not None and self.finished < self.total:
+            text += f"; about {time_span(left)} left in all"
         if self._progress is not None and spec.id in self._bars:
             self._progress.remove_task(self._bars.pop(spec.id))
         self.console.print(
@@ -87,10 +97,3 @@ class Display:
     def _clock(self) -> str:
         seconds = int(time.monotonic() - self._started)
         return f"{seconds // 3600}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
-
-
-def _span(seconds: float) -> str:
-    """A length of time in words."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,91 +1,127 @@
-"""What a sweep will cost, from a short probe: a few steps of every distinct method, timed in this process."""
+"""What a sweep will cost: one trial of every kind is probed where trials will run, with the resources of a trial."""
 
 from __future__ import annotations
 
-import os
-import tempfile
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mtlbench.errors import UserError
 from mtlbench.planning.trial_spec import TrialSpec
-from mtlbench.running.trial import Trial
+from mtlbench.running.ray_session import Resources
 
-PROBE_STEPS = 2
-"""Timed steps a method, after one that is not (it allocates)."""
+if TYPE_CHECKING:
+    from mtlbench.running.probe import Cost
+
+Kind = tuple[str, str]
+"""Dataset and row: trials that differ in their seed alone take the same time."""
+
+WORKER_START = 6.0
+"""Seconds until a worker process has imported everything."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What is planned: the trials, longest first, their training images, hours of wall time, and all that in words.
+    """What is planned.
 
-    Starting with the longest leaves the least idle time at the end.
+    Attributes:
+        trials: the longest first, which leaves the least idle time at the end.
+        seconds: of each trial, by id.
+        images: training images of all trials.
+        hours: of wall time.
+        text: all of it in words.
     """
 
     trials: list[TrialSpec]
+    seconds: dict[str, float]
     images: int
     hours: float
     text: str
 
 
-def estimate(trials: Sequence[TrialSpec], cpus: float, gpus: float, address: str | None) -> Estimate:
-    """Probe one trial of every (dataset, row) and add up.
+def estimate(trials: Sequence[TrialSpec], resources: Resources) -> Estimate:
+    """Probe one trial of every (dataset, row) within the open `ray_session`, and add up.
 
-    A probe times training steps of the first phase, so a method whose later phases are dearer or cheaper is
-    estimated roughly. On a cluster the number of trials at a time is not known here; one machine is assumed.
+    Raises:
+        UserError: a trial cannot be put together; the sweep would only find out later.
     """
-    seconds_of: dict[tuple[str, str], tuple[float, int]] = {}
-    crashed: list[str] = []
-    seconds, images = 0.0, 0
+    first_of: dict[Kind, TrialSpec] = {}
     for trial in trials:
-        key = (trial.data.name, trial.row)
-        if key not in seconds_of:
-            try:
-                seconds_of[key] = _probe(trial)
-            except UserError:
-                raise
-            except Exception as error:
-                # The trial itself will report it; the others must not suffer.
-                crashed.append(f"{trial.row} on {trial.data.name} ({type(error).__name__}: {error})")
-                seconds_of[key] = 0.0, 0
-        seconds += seconds_of[key][0]
-        images += seconds_of[key][1]
-    at_a_time = min(len(trials), max(1, int((os.cpu_count() or 1) // max(cpus, 0.1))))
-    if gpus > 0:
-        import torch
-
-        at_a_time = min(at_a_time, max(1, int(max(torch.cuda.device_count(), 1) / gpus)))
-    hours = seconds / at_a_time / 3600
+        first_of.setdefault((trial.data.name, trial.row), trial)
+    at_a_time = min(len(trials), trials_at_a_time(resources))
+    costs, crashed = _probe_all(first_of, resources, min(at_a_time, len(first_of)))
+    seconds = {trial.id: costs[kind].seconds if (kind := (trial.data.name, trial.row)) in costs else 0.0 for trial in trials}
+    images = sum(costs[kind].images for trial in trials if (kind := (trial.data.name, trial.row)) in costs)
+    longest_first = sorted(trials, key=lambda trial: -seconds[trial.id])
+    hours = (WORKER_START + _makespan([seconds[trial.id] for trial in longest_first], at_a_time)) / 3600
     span = f"{hours * 60:.0f} min" if hours < 1.5 else f"{hours:.1f} h"
-    place = f" on {address}" if address else ""
-    text = f"Planned: {len(trials)} trials, {images:,} training images, about {span} with {at_a_time} at a time{place}."
+    text = f"Planned: {len(trials)} trials, {images:,} training images, about {span} with {at_a_time} at a time."
     if crashed:
         text += f" Not estimated, since a first step failed: {'; '.join(crashed)}."
-    longest_first = sorted(trials, key=lambda trial: -seconds_of[trial.data.name, trial.row][0])
-    return Estimate(longest_first, images, hours, text)
+    return Estimate(longest_first, seconds, images, hours, text)
 
 
-def _probe(spec: TrialSpec) -> tuple[float, int]:
-    """(seconds of training and validation, training images) that one trial will take."""
-    with tempfile.TemporaryDirectory(prefix="mtlbench-probe-") as folder:
-        trial = Trial(spec, Path(folder))
-        phase = next(phase for phase in trial.state.phases if not phase.skip())
-        phase.begin()
-        phase.prepare()
-        trial.network.train()
-        step = phase.passes(0)[0].step
-        times = []
-        for number, batch in enumerate(trial.loader.epoch(0)):
-            started = time.perf_counter()
-            step(batch)
-            times.append(time.perf_counter() - started)
-            if number == PROBE_STEPS:
-                break
-        epochs = sum(phase.epochs for phase in trial.state.phases)
-        train = trial.run.images_per_epoch
-        # A forward pass is about a third of a step; val is passed over once an epoch.
-        val = len(trial.data.splits["val"]) / spec.settings.batch_size / 3
-        steps = trial.loader.batches() + val
-        return min(times) * steps * epochs, train * epochs
+def trials_at_a_time(resources: Resources) -> int:
+    """How many trials fit on the nodes of the open session, each on one node."""
+    import ray
+
+    fitting = 0
+    for node in ray.nodes():
+        available = node.get("Resources", {}) if node.get("Alive", True) else {}
+        slots = [
+            available.get(name, 0) / wanted for name, wanted in (("CPU", resources.cpus), ("GPU", resources.gpus)) if wanted
+        ]
+        fitting += int(min(slots, default=0) + 1e-9)
+    return max(fitting, 1)
+
+
+def _makespan(seconds: Sequence[float], workers: int) -> float:
+    """Wall time of jobs in this order, each starting on the worker that is free first."""
+    free_at = [0.0] * workers
+    for duration in seconds:
+        earliest = free_at.index(min(free_at))
+        free_at[earliest] += duration
+    return max(free_at)
+
+
+def _probe_all(trials: dict[Kind, TrialSpec], resources: Resources, workers: int) -> tuple[dict[Kind, Cost], list[str]]:
+    """The cost of every kind, and one line for each that crashed: the trial itself will report it, others must not suffer.
+
+    Probes run in processes that end afterwards, so that no GPU memory stays behind.
+    """
+    import ray
+    from ray.util import ActorPool
+
+    class Prober:
+        def probe(self, spec: str, gpus: float) -> tuple[str, object]:
+            from mtlbench.running.probe import probe
+            from mtlbench.running.trial import device_of
+
+            try:
+                return "cost", probe(TrialSpec.model_validate_json(spec), device_of(gpus))
+            except UserError as error:
+                return "refused", str(error)
+            except Exception as error:
+                return "crashed", f"{type(error).__name__}: {error}"
+
+    remote = ray.remote(num_cpus=resources.cpus, num_gpus=resources.gpus)(Prober)
+    actors = [remote.remote() for _ in range(workers)]
+    costs: dict[Kind, Cost] = {}
+    crashed: list[str] = []
+    try:
+        pool = ActorPool(actors)
+        answers = pool.map(
+            lambda actor, trial: actor.probe.remote(trial.model_dump_json(), resources.gpus), list(trials.values())
+        )
+        for kind, (outcome, answer) in zip(trials, answers, strict=True):
+            if outcome == "refused":
+                raise UserError(str(answer))
+            if outcome == "cost":
+                costs[kind] = answer
+            else:
+                dataset, row = kind
+                crashed.append(f"{row} on {dataset} ({answer})")
+    finally:
+        for actor in actors:
+            ray.kill(actor)  # type: ignore[arg-type]
+    return costs, crashed

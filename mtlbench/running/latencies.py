@@ -26,7 +26,7 @@ def measure_missing(trials: Mapping[str, TrialSpec], paths: Sequence[Path]) -> N
     records = {path: read(path) for path in paths}
     lacking = {record.dataset for record in records.values() if not record.measured.latency_ms}
     for dataset in sorted(lacking):
-        group = {path: one for path, one in records.items() if one.dataset == dataset and one.id in trials}
+        group = {path: record for path, record in records.items() if record.dataset == dataset and record.id in trials}
         if not group:
             continue
         networks: dict[str, nn.Module] = {}

@@ -13,7 +13,7 @@ from mtlbench.contract import Architecture, Augmentation, Dataset
 from mtlbench.data.store import Prepared
 from mtlbench.measure.cost import inference_flops, parameters
 from mtlbench.measure.evaluator import Evaluator
-from mtlbench.measure.machine import peak_memory, provenance
+from mtlbench.measure.machine import PeakMemory, provenance
 from mtlbench.measure.robustness import evaluate_robustness
 from mtlbench.planning.protocol import protocol_id
 from mtlbench.planning.trial_spec import TrialSpec
@@ -23,7 +23,9 @@ from mtlbench.training.diagnostics import Diagnostics
 from mtlbench.training.state import TrainingState
 
 
-def build_record(spec: TrialSpec, method: Method, data: Prepared, evaluator: Evaluator, state: TrainingState) -> Record:
+def build_record(
+    spec: TrialSpec, method: Method, data: Prepared, evaluator: Evaluator, state: TrainingState, memory: PeakMemory
+) -> Record:
     """Evaluate the trained network on everything; test is touched here and only here."""
     started = time.perf_counter()
     result = build_result(spec, data, evaluator, state)
@@ -48,7 +50,7 @@ def build_record(spec: TrialSpec, method: Method, data: Prepared, evaluator: Eva
         measured=Measured(
             training_seconds=state.seconds,
             evaluation_seconds=time.perf_counter() - started,
-            peak_memory_bytes=peak_memory(evaluator.device),
+            peak_memory_bytes=memory.bytes(),
         ),
     )
 

@@ -5,23 +5,25 @@ It does not know who schedules it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import torch
 
 from mtlbench.config.method import Method
+from mtlbench.config.plugins import Plugin
 from mtlbench.config.settings import Settings
 from mtlbench.contract import Architecture, Augmentation, Batch, Dataset, NetworkConfig, Run, Strategy
 from mtlbench.data.loader import Loader
 from mtlbench.data.store import Prepared, Progress, prepare
 from mtlbench.errors import UserError
 from mtlbench.measure.evaluator import Evaluator
-from mtlbench.measure.machine import reset_peak_memory, set_up
+from mtlbench.measure.machine import PeakMemory, set_up
 from mtlbench.measure.skill_scale import SkillScale
 from mtlbench.planning.trial_spec import DataSpec, TrialSpec
 from mtlbench.records import Evaluation, write, write_text
+from mtlbench.running.exclusive import RECORD, exclusive, finished_record
 from mtlbench.running.record_builder import build_record
 from mtlbench.training.checkpoints import CheckpointStore
 from mtlbench.training.diagnostics import Diagnostics
@@ -46,12 +48,15 @@ class Trial:
 
     def __init__(self, spec: TrialSpec, work: Path, device: torch.device | None = None, keep: bool = False) -> None:
         self.spec, self.folder = spec, work / spec.id
-        self.device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.device = device or device_of(1)
         set_up(spec.threads)
-        reset_peak_memory(self.device)
+        self.memory = PeakMemory(self.device)
         registry = spec.registry()
         self.method: Method = spec.resolve(registry)
-        self.data = open_dataset(spec.data, registry.dataset(spec.data.name).cls)
+        plugin = registry.dataset(spec.data.name)
+        check_sources(spec, [self.method.architecture, self.method.strategy, plugin])
+        self.data = open_dataset(spec.data, plugin.cls)
+        check_fingerprint(spec, self.data.fingerprint)
         self.network = build_network(spec, self.method, self.data.dataset).to(
             self.device,
             memory_format=torch.channels_last,  # type: ignore[call-overload]
@@ -99,14 +104,56 @@ class Trial:
             recompute_statistics(self.network.deploy(), batches, self.evaluator.autocast)
 
     def finish(self, results: Path) -> Path:
-        """Evaluate the selected network and write the record into the folder of records; returns its path."""
+        """Evaluate the selected network and write the record into the folder of records; returns its path.
+
+        Checkpoints stay until `clear`: a record that is lost on its way can be made again without training.
+        """
         self.load_best()
         self.checkpoints.save_selected({"structure": self.network.structure(), "network": self.network.state_dict()})
         write_text(self.folder / "spec.json", self.spec.model_dump_json(indent=1))
         path = results / self.spec.data.name / self.spec.file_name()
-        write(path, build_record(self.spec, self.method, self.data, self.evaluator, self.state))
-        self.checkpoints.clear()
+        record = build_record(self.spec, self.method, self.data, self.evaluator, self.state, self.memory)
+        write(self.folder / RECORD, record)
+        write(path, record)
         return path
+
+    def clear(self) -> None:
+        """Remove what only training needed, now that the record is safe."""
+        self.checkpoints.clear()
+
+
+def device_of(gpus: float) -> torch.device:
+    """Where a trial with so many GPUs computes: a GPU only if it was given one."""
+    return torch.device("cuda" if gpus > 0 and torch.cuda.is_available() else "cpu")
+
+
+def check_sources(spec: TrialSpec, plugins: Sequence[Plugin]) -> None:
+    """Compare the plugins on this machine with those that the trial was planned with.
+
+    Raises:
+        UserError: a plugin is another one here: the record would claim a source that did not run.
+    """
+    for plugin in plugins:
+        planned = spec.sources.get(plugin.name)
+        if planned is not None and planned != plugin.source:
+            raise UserError(
+                f"{spec.title}: the plugin {plugin.name} ({plugin.path}) is {plugin.source} on this machine, and the trial "
+                f"was planned with {planned}: bring the same mtlbench and plugins to all machines."
+            )
+
+
+def check_fingerprint(spec: TrialSpec, fingerprint: str) -> None:
+    """Compare the prepared data on this machine with those that the trial was planned with.
+
+    Raises:
+        UserError: they are others: the record would claim data that it was not trained on.
+    """
+    planned = spec.protocol["dataset"]["fingerprint"]
+    if planned != fingerprint:
+        raise UserError(
+            f"{spec.title}: the data prepared on this machine have the fingerprint {fingerprint[:12]}, and the trial was "
+            f"planned with {planned[:12]}: bring the same raw files to all machines, or share the cache folder."
+        )
 
 
 def open_dataset(spec: DataSpec, dataset_class: type[Dataset], progress: Progress | None = None) -> Prepared:
@@ -192,11 +239,19 @@ def run_trial(
         watch: called after every epoch.
         keep: keep the weights of every epoch that could be selected.
     """
-    trial = Trial(spec, work, keep=keep)
-    for report in trial.epochs():
-        if watch is not None:
-            watch(report)
-    return trial.finish(results)
+    with exclusive(work, spec.id):
+        finished = finished_record(spec, work, keep)
+        if finished is not None:
+            path = results / spec.data.name / spec.file_name()
+            write_text(path, finished)
+            return path
+        trial = Trial(spec, work, keep=keep)
+        for report in trial.epochs():
+            if watch is not None:
+                watch(report)
+        path = trial.finish(results)
+        trial.clear()
+        return path
 
 
 def forget(spec: TrialSpec, work: Path) -> None:

@@ -1,0 +1,49 @@
+"""A worker runs what the record will claim: another plugin or other data on that machine are refused."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import pytest
+import torch
+from tiny import trials
+
+from mtlbench.errors import UserError
+from mtlbench.running.trial import Trial, device_of
+
+
+def test_another_source_on_the_worker_is_refused(tmp_path: Path) -> None:
+    (spec,) = trials(tmp_path, ["hard_sharing"])
+    false = spec.model_copy(update={"sources": {**spec.sources, "hard_sharing": "0" * 16}})
+    with pytest.raises(UserError, match=r"the plugin hard_sharing .* was planned with 0000"):
+        Trial(false, tmp_path / "runs")
+
+
+def test_other_data_on_the_worker_are_refused(tmp_path: Path) -> None:
+    (spec,) = trials(tmp_path, ["hard_sharing"])
+    protocol = copy.deepcopy(spec.protocol)
+    protocol["dataset"]["fingerprint"] = "f" * 64
+    with pytest.raises(UserError, match="was planned with ffffffffffff"):
+        Trial(spec.model_copy(update={"protocol": protocol}), tmp_path / "runs")
+
+
+def test_a_trial_without_a_gpu_of_its_own_computes_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert device_of(0).type == "cpu"
+    assert device_of(0.25).type == "cuda"
+
+
+def test_the_order_of_trials_does_not_show_in_peak_memory(tmp_path: Path) -> None:
+    """A process that ran a large trial before measures the small one's memory, not the large one's."""
+    from mtlbench.measure.machine import PeakMemory
+
+    cpu = torch.device("cpu")
+    large = PeakMemory(cpu)
+    block = torch.ones(64 * 2**20)
+    assert large.bytes() > 200 * 2**20
+    del block
+    small = PeakMemory(cpu)
+    block = torch.ones(8 * 2**20)
+    assert 16 * 2**20 < small.bytes() < 100 * 2**20
+    assert block.numel()
