@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -11,13 +12,14 @@ from torch import Tensor, nn
 from mtlbench.contract.batch import Batch
 from mtlbench.contract.run import TaskLosses
 from mtlbench.contract.strategy import Strategy
+from mtlbench.errors import UserError
 
 
 class JacobianStrategy(Strategy):
     """Takes each task's gradient for the shared weights and lets `weights` (or `combine`) make one of them.
 
     The parameters a task owns alone get its own gradient, unweighted. Every head is back-propagated once and the trunk
-    once a task: T trunk passes, the least that T separate gradients cost.
+    once per task: T trunk passes, the least that T separate gradients cost.
 
     Rows are ordered by the tasks' names, so that neither ties nor random draws depend on the order of a dataset's tasks.
     A task that is not in the batch has no row; one that owns only a part of the shared weights has zeros elsewhere.
@@ -49,10 +51,21 @@ class JacobianStrategy(Strategy):
         weights = torch.ones(len(losses), dtype=torch.float64)
         # Without finite gradients there is nothing to weigh: let them through, as plain training would.
         if bool(gramian.isfinite().all()):
-            kept = {task: loss.detach() for (task, loss), one in zip(losses.items(), alive.tolist(), strict=True) if one}
+            rows_alive = zip(losses.items(), alive.tolist(), strict=True)
+            kept = {task: loss.detach() for (task, loss), is_alive in rows_alive if is_alive}
             if kept:
-                weights[alive] = self.weights(gramian[alive][:, alive], kept)
+                weights[alive] = self._checked(self.weights(gramian[alive][:, alive], kept), len(kept))
         return weights.to(rows) @ rows
+
+    def _checked(self, weights: object, count: int) -> Tensor:
+        """What `weights` returned, refused by name where it does not weigh the rows."""
+        if not isinstance(weights, Tensor) or weights.shape != (count,):
+            got = list(weights.shape) if isinstance(weights, Tensor) else type(weights).__name__
+            source = inspect.getsourcefile(type(self))
+            raise UserError(
+                f"{type(self).__name__}.weights ({source}) returned {got}, expected a tensor of shape [{count}]."
+            )
+        return weights
 
     def step(self, batch: Batch) -> TaskLosses:
         losses = self.losses(batch)

@@ -100,6 +100,8 @@ class MultiTaskNetwork(nn.Module):
             tasks: which tasks; None for all.
             rows: the images each task is predicted on (multi-input data); None for all.
         """
+        if not image.is_floating_point():
+            raise TypeError(f"expected float images in [0, 1], got {image.dtype}: divide bytes by 255")
         tasks = tuple(self.tasks) if tasks is None else tuple(tasks)
         maps = self.maps(self.normalised(image), tasks, rows)
         return {task: self.read_out(task, maps[task], image) for task in tasks}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ class Layout:
 
     Attributes:
         block: kind of residual block.
-        blocks: how many a stage.
+        blocks: how many per stage.
         width: channels of the first stage (before a bottleneck's expansion); it doubles with every stage.
         stem_kernel: size of the stem's convolution: 7, or 3 for small images.
     """
@@ -67,11 +68,26 @@ class BackboneSpec:
             raise UserError(f"Output stride {self.output_stride} is not possible: expected 8, 16 or 32.")
 
     def describe(self) -> dict[str, Any]:
-        return asdict(self)
+        """Every choice as plain values; weights from a file by their content, since a path means nothing elsewhere."""
+        pretrained = self.pretrained
+        if pretrained and pretrained != "imagenet":
+            pretrained = f"sha256:{_digest(Path(pretrained))}"
+        return {**asdict(self), "pretrained": pretrained}
+
+
+def _digest(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            digest = hashlib.sha256()
+            while block := file.read(2**20):
+                digest.update(block)
+            return digest.hexdigest()
+    except OSError as error:
+        raise UserError(f"pretrained = {path}: the weights cannot be read ({error.strerror}).") from None
 
 
 class Backbone(nn.Module):
-    """A stem and residual blocks. Maps images to one feature map a stage.
+    """A stem and residual blocks. Maps images to one feature map per stage.
 
     Attributes:
         stem: always executed, never gated.
@@ -112,7 +128,7 @@ class Backbone(nn.Module):
         return [i for i, stage in enumerate(self.stage_of) if i + 1 == len(self.stage_of) or self.stage_of[i + 1] != stage]
 
     def forward(self, image: Tensor) -> list[Tensor]:
-        """Normalised images [B, 3, H, W] → one map [B, C_s, H / stride_s, W / stride_s] a stage."""
+        """Normalised images [B, 3, H, W] → one map [B, C_s, H / stride_s, W / stride_s] per stage."""
         x, maps, ends = self.stem(image), [], set(self.stage_ends())
         for number, block in enumerate(self.blocks):
             x = block(x)

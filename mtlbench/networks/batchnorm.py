@@ -19,7 +19,7 @@ _BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
 
 def batch_norms(module: nn.Module) -> list[_BatchNorm]:
     """The BatchNorm layers of a module that keep running statistics, in order."""
-    return [one for one in module.modules() if isinstance(one, _BatchNorm) and one.track_running_stats]
+    return [norm for norm in module.modules() if isinstance(norm, _BatchNorm) and norm.track_running_stats]
 
 
 class FrozenStatistics(AbstractContextManager[None]):

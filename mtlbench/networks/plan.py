@@ -25,7 +25,7 @@ class SharingPlan:
     Attributes:
         depths: names of the units, from the image to the heads.
         tasks: the tasks' names, the table's columns.
-        table: one row a depth, one entry a task.
+        table: one row per depth, one entry per task.
     """
 
     depths: tuple[str, ...]

@@ -48,12 +48,12 @@ class SharingGraph(nn.Module):
     """Variants of units, wired by a plan.
 
     A variant that is reached on several paths sees inputs of several kinds: its weights are shared, and its BatchNorm
-    keeps running statistics a path (`path_statistics=False` mixes them in one set, as AdaShare's official code does).
+    keeps running statistics per path (`path_statistics=False` mixes them in one set, as AdaShare's official code does).
 
     Args:
         units: what the depths are; their names are the plan's depths.
         plan: which task runs what.
-        path_statistics: keep BatchNorm's running statistics a path.
+        path_statistics: keep BatchNorm's running statistics per path.
     """
 
     def __init__(self, units: Sequence[Unit], plan: SharingPlan, path_statistics: bool = True) -> None:
@@ -109,7 +109,7 @@ class SharingGraph(nn.Module):
             image: normalised images [B, 3, H, W].
             tasks: which tasks to run; None for all.
             rows: the images each task is predicted on (ascending positions); None for all images.
-            gates: relaxed decisions a task, [len(gated), 2] or, for decisions an image, [B, len(gated), 2]; column 0
+            gates: relaxed decisions per task, [len(gated), 2] or, for decisions per image, [B, len(gated), 2]; column 0
                 weighs the executed block and column 1 its shortcut.
             gated: the depths that the gates' rows belong to, ascending. A task's feature map is its own from the first.
 
@@ -137,7 +137,7 @@ class SharingGraph(nn.Module):
             for task in flow.tasks:
                 maps = [flow.kept[depth] for depth in outputs]
                 if rows is not None and flow.rows is not None and len(flow.rows) != len(rows[task]):
-                    maps = [one[torch.searchsorted(flow.rows, rows[task])] for one in maps]
+                    maps = [level[torch.searchsorted(flow.rows, rows[task])] for level in maps]
                 result[task] = maps
         return {task: result[task] for task in tasks}
 
@@ -210,6 +210,6 @@ def _narrow(flow: _Flow, rows: Mapping[str, Tensor] | None) -> _Flow:
     if flow.rows is not None and len(wanted) != len(flow.x):
         at = torch.searchsorted(flow.rows, wanted) if len(flow.rows) == len(flow.x) else wanted
         flow.x = flow.x[at]
-        flow.kept = {depth: one[at] for depth, one in flow.kept.items()}
+        flow.kept = {depth: kept[at] for depth, kept in flow.kept.items()}
     flow.rows = wanted
     return flow

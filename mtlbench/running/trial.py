@@ -67,7 +67,7 @@ class Trial:
             dataset=spec.data.name,
             scale=SkillScale(self.data.dataset.tasks, self.data.splits["train"]),
             device=self.device,
-            batch_size=evaluation_batch(spec.settings),
+            batch_size=evaluation_batch(spec.settings, self.data.dataset.image_size),
             autocast=autocast,
         )
         self.run = make_run(spec, self.loader, self.device, autocast)
@@ -93,6 +93,11 @@ class Trial:
 
     def load_best(self) -> None:
         """Put the selected weights in place and recompute BatchNorm's statistics for them."""
+        if self.state.stopped and not self.state.selection.best:
+            raise UserError(
+                f"{self.spec.title}: training stopped, since {self.state.stopped}, and no epoch before could be selected. "
+                "Lower the learning rate, or bound the gradient norm (--setting clip=1)."
+            )
         self.state.selection.load_into(self.network, self.device, self.spec.title)
         self.recompute_statistics()
 
@@ -221,9 +226,15 @@ def autocast_of(precision: str, device: torch.device) -> Autocast:
     return nullcontext
 
 
-def evaluation_batch(settings: Settings) -> int:
-    """Images in an evaluation batch."""
-    return max(16, settings.batch_size)
+EVALUATION_PIXELS = 16 * 288 * 384
+"""Pixels of an evaluation batch: bounds memory where images are large."""
+
+
+def evaluation_batch(settings: Settings, image_size: tuple[int, int]) -> int:
+    """Images in an evaluation batch: 16 or more, unless so many large images need more memory than a training step."""
+    height, width = image_size
+    fitting = max(1, EVALUATION_PIXELS // (height * width))
+    return max(settings.batch_size // settings.micro_batches, min(max(16, settings.batch_size), fitting))
 
 
 def run_trial(

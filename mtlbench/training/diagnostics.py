@@ -36,7 +36,7 @@ class Diagnostics:
 
     Args:
         network: the architecture in training.
-        every: measure the gradients on every so many steps; each costs a forward pass and a backward pass a task.
+        every: measure the gradients on every so many steps; each costs a forward pass and a backward pass per task.
         autocast: a context for the forward pass in the trial's precision.
     """
 
@@ -81,7 +81,7 @@ class Diagnostics:
         entry of their own. The step that changed it is part of neither.
         """
         now = list(optimizers)
-        if [id(one) for one in now] != [id(one) for one in self._optimizers]:
+        if list(map(id, now)) != list(map(id, self._optimizers)):
             self.begin(self.phases[-1]["phase"], now)
         if self.steps % self.every == 0:
             self._measure(batch)
@@ -99,10 +99,10 @@ class Diagnostics:
         """All of it as JSON.
 
         Returns:
-            "epochs": one entry an epoch with `cosine` ("task|task" → mean over the measured steps), `conflict` (the
+            "epochs": one entry per epoch with `cosine` ("task|task" → mean over the measured steps), `conflict` (the
             fraction of them with a negative cosine) and `gradient_norm` (task → mean); None where nothing was measured.
-            "phases": one entry a phase (and structure) with `updates`, `path_length`, `displacement` and `ratio`, the first
-            over the second.
+            "phases": one entry per phase (and structure) with `updates`, `path_length`, `displacement` and `ratio`, the
+            path length over the displacement.
         """
         phases = [
             {**phase, "ratio": phase["path_length"] / phase["displacement"] if phase["displacement"] > 0 else None}
@@ -142,12 +142,12 @@ class Diagnostics:
         for task, norm in norms.items():
             total, count = self._sums["norm"][task]
             self._sums["norm"][task] = (total + norm, count + 1)
-        for one, other in self.pairs:
-            if norms.get(one, 0.0) > 0 and norms.get(other, 0.0) > 0:
-                cosine = float(gradients[one] @ gradients[other]) / norms[one] / norms[other]
-                total, count = self._sums["cosine"][one, other]
-                self._sums["cosine"][one, other] = (total + cosine, count + 1)
-                self._sums["conflict"][one, other] += cosine < 0
+        for first, second in self.pairs:
+            if norms.get(first, 0.0) > 0 and norms.get(second, 0.0) > 0:
+                cosine = float(gradients[first] @ gradients[second]) / norms[first] / norms[second]
+                total, count = self._sums["cosine"][first, second]
+                self._sums["cosine"][first, second] = (total + cosine, count + 1)
+                self._sums["conflict"][first, second] += cosine < 0
 
     def _gradients(self, batch: Batch, shared: list[nn.Parameter]) -> dict[str, Tensor]:
         """Task → its gradient for the shared parameters, flat; the network and torch's random streams stay as they are."""
@@ -184,7 +184,7 @@ class Diagnostics:
 
 def _travelling(network: MultiTaskNetwork, optimizers: Iterable[Optimizer]) -> list[nn.Parameter]:
     """The shared parameters that are moved, without BatchNorm's."""
-    moved = {id(weight) for one in optimizers for group in one.param_groups for weight in group["params"]}
+    moved = {id(weight) for optimizer in optimizers for group in optimizer.param_groups for weight in group["params"]}
     normalising = {
         id(weight) for module in network.modules() if isinstance(module, _BatchNorm) for weight in module.parameters()
     }

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from torch import Tensor
-
 from mtlbench.contract import Batch, TaskLosses
 from mtlbench.measure.cost import count_flops
 
@@ -42,8 +40,8 @@ class TrainingCost:
         self.updates += updates
         self.training_flops += training_flops
 
-    def measure_step(self, step: Callable[[Batch], TaskLosses], batch: Batch, kind: str) -> dict[str, Tensor]:
+    def measure_step(self, step: Callable[[Batch], TaskLosses], batch: Batch, kind: str) -> TaskLosses:
         """Run the first step of its kind under the FLOP counter; all others of this kind cost the same."""
-        losses: dict[str, Tensor] = {}
-        self.step_flops[kind] = count_flops(lambda: losses.update(step(batch)))
-        return losses
+        returned: list[TaskLosses] = []
+        self.step_flops[kind] = count_flops(lambda: returned.append(step(batch)))
+        return returned[0]

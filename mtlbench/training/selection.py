@@ -7,6 +7,7 @@ on val. On request all epochs that could have been selected are kept, to measure
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 
 import torch
 
@@ -36,10 +37,16 @@ class Selection:
         """Part of the network → the epoch its weights are from."""
         return {part: epoch for part, (_, epoch) in self.best.items()}
 
-    def offer(self, network: Architecture, val: Evaluation, epoch: int) -> None:
-        """Keep the weights of every part that is better than before; the first of equals stays."""
+    def offer(self, network: Architecture, val: Evaluation, epoch: int, broken: Collection[str] = ()) -> None:
+        """Keep the weights of every part that is better than before; the first of equals stays.
+
+        Args:
+            broken: tasks whose training loss was not finite; parts with one of them are not selected.
+        """
         weights, owners = network.state_dict(), network.owners()
         for tasks in network.parts():
+            if not set(tasks).isdisjoint(broken):
+                continue
             part = "+".join(tasks)
             skills = [val.skill[task] for task in tasks if task in val.skill]
             value = sum(skills) / len(skills) if skills else -1.0

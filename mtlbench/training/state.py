@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from mtlbench.contract import Architecture, Phase, Run, Strategy
 from mtlbench.records import Point
@@ -35,6 +37,7 @@ class TrainingState:
         curve: one point per epoch.
         cost: images, updates and FLOPs so far.
         seconds: wall time of the epochs so far.
+        stopped: why training ended before its last epoch; empty where it did not.
     """
 
     network: Architecture
@@ -46,6 +49,7 @@ class TrainingState:
     curve: list[Point] = field(default_factory=list)
     cost: TrainingCost = field(default_factory=TrainingCost)
     seconds: float = 0.0
+    stopped: str = ""
 
     def prepare(self, phase: Phase) -> None:
         """Make a phase's optimizers, when it begins and when it is taken up again."""
@@ -69,6 +73,7 @@ class TrainingState:
                 "cost": vars(self.cost),
                 "best": self.selection.best,
                 "seconds": self.seconds,
+                "stopped": self.stopped,
                 "diagnostics": None if self.diagnostics is None else self.diagnostics.state(),
             }
         )
@@ -85,7 +90,7 @@ class TrainingState:
         self.strategy.load_state_dict(saved["strategy"])
         self.curve = [Point.model_validate(point) for point in saved["curve"]]
         self.cost = TrainingCost(**saved["cost"])
-        self.selection.best, self.seconds = saved["best"], saved["seconds"]
+        self.selection.best, self.seconds, self.stopped = saved["best"], saved["seconds"], saved["stopped"]
         self.run.epoch = len(self.curve)
         position = Position(**saved["position"])
         if position.begun:
@@ -93,7 +98,20 @@ class TrainingState:
             phase.restore(saved["phase_state"])
             self.prepare(phase)
             for name, optimizer in phase.optimizers.items():
-                optimizer.load_state_dict(saved["optimizers"][name])
+                optimizer.load_state_dict(steps_on_host(saved["optimizers"][name]))
         if self.diagnostics is not None:
             self.diagnostics.restore(saved["diagnostics"])
         return position
+
+
+def steps_on_host(state: dict[str, Any]) -> dict[str, Any]:
+    """An optimizer's state with its step counts on the CPU, where Adam keeps them.
+
+    A checkpoint that was loaded onto a GPU would leave them there, and every update would wait for the device once per
+    parameter to read them.
+    """
+    moved = {
+        key: {name: value.cpu() if name == "step" and isinstance(value, Tensor) else value for name, value in entry.items()}
+        for key, entry in state["state"].items()
+    }
+    return {**state, "state": moved}

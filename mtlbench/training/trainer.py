@@ -20,8 +20,11 @@ from mtlbench.data.order import part as fixed_part
 from mtlbench.measure.cost import count_flops
 from mtlbench.records import Evaluation, Point
 from mtlbench.training.checkpoints import CheckpointStore
+from mtlbench.training.divergence import broken_tasks, divergence
 from mtlbench.training.report import EpochReport
+from mtlbench.training.returned import check_losses
 from mtlbench.training.state import Position, TrainingState
+from mtlbench.training.updates import UpdateCounter
 
 
 class Trainer:
@@ -38,13 +41,19 @@ class Trainer:
         self, state: TrainingState, loader: Loader, validate: Callable[[], Evaluation], checkpoints: CheckpointStore
     ) -> None:
         self.state, self.loader, self.validate, self.checkpoints = state, loader, validate, checkpoints
+        self.updates = UpdateCounter(state.network)
 
     # -- the loop ---------------------------------------------------------------------------------------------------
 
     def epochs(self) -> Iterator[EpochReport]:
-        """Train, and yield after every epoch that has been saved. Takes up a training that was interrupted."""
+        """Train, and yield after every epoch that has been saved. Takes up a training that was interrupted.
+
+        Ends early where training has diverged (`TrainingState.stopped`).
+        """
         state = self.state
         start = state.restore(self.checkpoints)
+        if state.stopped:
+            return
         planned = sum(phase.epochs for phase in state.phases)
         for number, phase in enumerate(state.phases[start.phase :], start=start.phase):
             resumed = start.begun and number == start.phase
@@ -56,13 +65,16 @@ class Trainer:
                 started = time.perf_counter()
                 point = self.train_epoch(phase, epoch)
                 state.seconds += time.perf_counter() - started
-                if epoch + 1 < phase.epochs:
+                state.stopped = divergence(state.network.parts(), point)
+                if epoch + 1 < phase.epochs or state.stopped:
                     state.save(self.checkpoints, Position(number, epoch + 1, begun=True))
                 else:
                     self._count(phase, phase.finish)
                     state.save(self.checkpoints, Position(number + 1))
                 skill = None if point.val is None else point.val.mean_skill
                 yield EpochReport(len(state.curve), planned, phase.name, point.train_loss, skill, state.seconds)
+                if state.stopped:
+                    return
 
     def train_epoch(self, phase: Phase, epoch: int) -> Point:
         """One epoch of a phase: its passes over the training images, then validation and selection."""
@@ -74,15 +86,16 @@ class Trainer:
         steps, done = sum(self.loader.batches(len(images)) for _, images in passes), 0
         sums: dict[str, Tensor] = {}
         counts: dict[str, int] = {}
-        for each, images in passes:
-            for batch in self.loader.epoch(number, images):
-                first, last = phase.schedule
-                progress = (epoch + done / steps) / phase.epochs
-                set_lr(phase.optimizers.values(), run.optimizer.factor(first + (last - first) * progress))
-                for task, loss in self.train_batch(phase, each, batch).items():
-                    sums[task] = sums[task] + loss.detach() if task in sums else loss.detach().clone()
-                    counts[task] = counts.get(task, 0) + 1
-                done += 1
+        with self.updates.counting():
+            for each, images in passes:
+                for batch in self.loader.epoch(number, images):
+                    first, last = phase.schedule
+                    progress = (epoch + done / steps) / phase.epochs
+                    set_lr(phase.optimizers.values(), run.optimizer.factor(first + (last - first) * progress))
+                    for task, loss in self.train_batch(phase, each, batch).items():
+                        sums[task] = sums[task] + loss.detach() if task in sums else loss.detach().clone()
+                        counts[task] = counts.get(task, 0) + 1
+                    done += 1
         losses = {task: float(value) / counts[task] for task, value in sums.items()}
         return self._end_epoch(phase, epoch, losses)
 
@@ -93,8 +106,13 @@ class Trainer:
             state.diagnostics.before_step(batch, state.strategy.optimizers.values())
         # Steps of one kind cost the same for as many images with labels of the same tasks.
         kind = f"{phase.name}/{each.kind}/{len(batch)}/{','.join(filter(batch.has_labels, state.network.tasks))}"
-        losses = each.step(batch) if kind in cost.step_flops else cost.measure_step(each.step, batch, kind)
-        cost.add(phase.name, len(batch), each.updates, cost.step_flops[kind])
+        updates_before = self.updates.count
+        if kind in cost.step_flops:
+            losses = each.step(batch)
+        else:
+            losses = cost.measure_step(each.step, batch, kind)
+            check_losses(losses, each.step, state.network.tasks)
+        cost.add(phase.name, len(batch), self.updates.count - updates_before, cost.step_flops[kind])
         return losses
 
     def _end_epoch(self, phase: Phase, epoch: int, losses: dict[str, float]) -> Point:
@@ -118,7 +136,7 @@ class Trainer:
         )
         state.curve.append(point)
         if phase.selectable and val is not None:
-            state.selection.offer(state.network, val, point.epoch)
+            state.selection.offer(state.network, val, point.epoch, broken_tasks(point))
         return point
 
     def _begin(self, number: int, phase: Phase) -> None:
