@@ -38,6 +38,7 @@ leaderboard: setup  ## draw the leaderboards again from the records in results/
 lint: setup  ## linter, formatter and type checker
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --check --quiet .
+	@report=$$(PYTHONPATH=. $(BIN)/lint-imports --no-cache) || { echo "$$report"; exit 1; }
 	@$(BIN)/mypy mtlbench datasets
 
 test: setup lint  ## the default tests, linter and type checker included

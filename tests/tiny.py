@@ -13,7 +13,8 @@ from mtlbench.config.plugins import Registry
 from mtlbench.contract import Architecture, Batch, NetworkConfig, Budget, OptimizerSpec, Run, Strategy
 from mtlbench.networks.backbone import BackboneSpec
 from mtlbench.networks.heads import HeadSpec
-from mtlbench.planning.experiment import expand, make_experiment
+from mtlbench.planning.expansion import expand
+from mtlbench.planning.experiment import make_experiment
 from mtlbench.planning.trial_spec import TrialSpec
 from mtlbench.running.trial import open_dataset
 from mtlbench.tasks import Classification, Depth, Normals, Segmentation, Task

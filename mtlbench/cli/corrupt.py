@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
-        "Draw an image under all corruptions: a line a corruption, a column a severity. With --network: what a trained "
-        "network predicts on a test image, clean and under corruptions of one severity."
+        "Draw an image under all corruptions: one row per corruption, one column per severity. With --network: what a "
+        "trained network predicts on a test image, clean and under corruptions of one severity."
     )
     parser.add_argument("image", metavar="IMAGE", help="an image file; with --network, the number of a test image")
     parser.add_argument("out", metavar="OUT", type=Path, help="the picture to write, such as sheet.png")
@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     from PIL import Image
 
-    from mtlbench.measure.corruptions import COMMON, CORRUPTIONS, QUICK, contact_sheet
+    from mtlbench.measure.corruptions import COMMON, CORRUPTIONS, QUICK, draw_corruptions
 
     out = arguments.out
     if out.suffix.lower() not in Image.registered_extensions():
@@ -41,9 +41,11 @@ def run(arguments: argparse.Namespace) -> int:
             raise UserError(f"Unknown corruption {name!r}.{did_you_mean(name, CORRUPTIONS)}")
     if arguments.network is None:
         names = arguments.corruption or COMMON
-        contact_sheet(read_image(Path(arguments.image)), out, names=names, seed=arguments.seed, textures=arguments.frost)
+        image = read_image(Path(arguments.image))
+        draw_corruptions(image, out, names=names, seed=arguments.seed, textures=arguments.frost)
     else:
-        from mtlbench.measure.prediction_strip import load_selected, prediction_strip
+        from mtlbench.measure.prediction_strip import prediction_strip
+        from mtlbench.running.trained import load_selected
 
         if not arguments.image.isdecimal():
             raise UserError(f"IMAGE is {arguments.image!r}: with --network, expected the number of a test image.")
@@ -57,7 +59,7 @@ def read_image(path: Path) -> Tensor:
     """An image file as uint8 [3, H, W], or [1, H, W] where it is grey.
 
     Raises:
-        UserError: there is no such file, or it is no image of 8 bits a channel.
+        UserError: there is no such file, or it is no image of 8 bits per channel.
     """
     import numpy as np
     import torch
@@ -67,7 +69,7 @@ def read_image(path: Path) -> Tensor:
         with Image.open(path) as opened:
             upright = ImageOps.exif_transpose(opened)
             if upright.mode not in ("L", "LA", "RGB", "RGBA", "P", "PA", "CMYK", "YCbCr"):
-                raise UserError(f"{path} is an image of mode {upright.mode}: expected 8 bits a channel, colour or grey.")
+                raise UserError(f"{path} is an image of mode {upright.mode}: expected 8 bits per channel, colour or grey.")
             array = np.array(upright.convert("L" if upright.mode in ("L", "LA") else "RGB"))
     except FileNotFoundError:
         raise UserError(f"There is no image {path}.") from None

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import argparse
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from mtlbench.cli.options import add_plugins, announce, assignments, default_cache
+from mtlbench.cli.options import add_dataset_args, add_plugins, announce, assignments, default_cache
 from mtlbench.contract.dataset import Dataset
 from mtlbench.errors import UserError
 
@@ -23,20 +22,23 @@ _SHOWN = 20
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Print a dataset's card: what it is, who may have it, how its files must lie, how its targets are encoded. "
-        "With --check: read every file and name what is missing, corrupt or left over. With --prepare: make the arrays "
+        "With --check: read every file and name what is missing, corrupt or unused. With --prepare: make the arrays "
         "that training reads, and print label statistics. With --show: draw samples of every split with all targets."
     )
     parser.add_argument("name", metavar="NAME", help="a dataset (mtlbench list)")
     parser.add_argument("--data", type=Path, metavar="DIR", help="folder of the dataset's raw files")
-    parser.add_argument("--option", action="append", default=[], metavar="NAME=VALUE", help="an option of the dataset")
+    add_dataset_args(parser)
     parser.add_argument("--download", action="store_true", help="get the files into --data, where the licence allows it")
     parser.add_argument("--check", action="store_true", help="read every sample; exit code 1 if one cannot be used")
     parser.add_argument("--prepare", action="store_true", help="prepare the arrays that training reads")
     parser.add_argument(
-        "--show", type=Path, metavar="FILE", help="write a contact sheet, such as sheet.png (prepares first)"
+        "--show",
+        type=Path,
+        metavar="FILE",
+        help="draw samples of every split, into a file such as sheet.png (prepares first)",
     )
-    parser.add_argument("--samples", type=int, default=3, help="samples a split in the contact sheet (default: 3)")
-    parser.add_argument("--all", action="store_true", help="name every file that --check found, not the first ones")
+    parser.add_argument("--samples", type=int, default=3, help="samples per split that --show draws (default: 3)")
+    parser.add_argument("--all", action="store_true", help="name every file that --check reports, not only the first ones")
     parser.add_argument("--skip-bad", action="store_true", help="leave out samples that cannot be read, and list them")
     parser.add_argument("--cache", type=Path, default=default_cache(), help="prepared data (default: ~/.cache/mtlbench)")
     add_plugins(parser)
@@ -50,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
     console = Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
     cls = Registry(arguments.plugins).dataset(arguments.name).cls
     root = arguments.data.expanduser().resolve() if arguments.data else None
-    dataset: Dataset = cls(root, cls.configure(assignments(arguments.option), arguments.name))
+    dataset: Dataset = cls(root, cls.configure(assignments(arguments.dataset_arg), arguments.name))
     if arguments.download:
         download(dataset, arguments, console)
     work = arguments.download or arguments.check or arguments.prepare or arguments.show is not None
@@ -58,10 +60,10 @@ def run(arguments: argparse.Namespace) -> int:
     if not work:
         print_splits(dataset, arguments.name, console)
         return 0
-    whole = check(dataset, arguments, console) if arguments.check else True
+    usable = check(dataset, arguments, console) if arguments.check else True
     if arguments.prepare or arguments.show is not None:
         prepare_and_show(dataset, arguments, console)
-    return 0 if whole else 1
+    return 0 if usable else 1
 
 
 def print_card(dataset: Dataset, name: str, console: Console) -> None:
@@ -78,10 +80,11 @@ def print_card(dataset: Dataset, name: str, console: Console) -> None:
         console.print(_paragraph("splits", dataset.split_rule()))
     except UserError:  # tasks and splits that follow from the files
         console.print("\ntasks and splits: those of the files, which are not here")
-    move = dataset.augmentation
+    augmentation = dataset.augmentation
+    zooms = ", ".join(f"{zoom:g}" for zoom in augmentation.zooms)
     console.print(
-        f"\naugmentation: zooms {', '.join(f'{zoom:g}' for zoom in move.zooms)}{', mirrored' if move.flip else ''}"
-        if move.active
+        f"\naugmentation: zooms {zooms}{', mirrored' if augmentation.flip else ''}"
+        if augmentation.active
         else "\naugmentation: none"
     )
     if card.defects:
@@ -135,29 +138,32 @@ def download(dataset: Dataset, arguments: argparse.Namespace, console: Console) 
 
 
 def check(dataset: Dataset, arguments: argparse.Namespace, console: Console) -> bool:
-    """Read everything and say what was found; True when every sample can be used."""
-    from mtlbench.data.checking import check_folder
+    """Read everything and print the report; True when every sample can be used."""
+    from mtlbench.data.folder_report import inspect_folder
 
     with _progress(arguments.name) as progress:
-        found = check_folder(dataset, progress)
-    total = sum(found.samples.values())
-    console.print(f"\n{total - len(found.bad):,} of {total:,} samples can be used.")
-    most = len(found.bad) + len(found.extra) if arguments.all else _SHOWN
-    for split, sample, reason in found.bad[:most]:
-        console.print(f"  {split} {sample}: {reason}")
-    if len(found.bad) > most:
-        console.print(f"  … and {len(found.bad) - most:,} more (--all names them)")
-    if found.extra:
-        console.print(f"{len(found.extra):,} files in {found.folder} are not used:")
-        for path in found.extra[:most]:
-            console.print(f"  {path.relative_to(found.folder or Path())}")
-        if len(found.extra) > most:
-            console.print(f"  … and {len(found.extra) - most:,} more (--all names them)")
-    return not found.bad
+        report = inspect_folder(dataset, progress)
+    total = sum(report.samples.values())
+    console.print(f"\n{total - len(report.bad):,} of {total:,} samples can be used.")
+    bad = [f"{sample.split} {sample.sample}: {sample.reason}" for sample in report.bad]
+    _print_some(bad, arguments.all, console)
+    if report.unused:
+        console.print(f"{len(report.unused):,} files in {report.folder} are not used:")
+        _print_some([str(path.relative_to(report.folder or Path())) for path in report.unused], arguments.all, console)
+    return not report.bad
+
+
+def _print_some(lines: Sequence[str], every: bool, console: Console) -> None:
+    """Lines, indented; only the first ones unless `every`."""
+    shown = lines if every else lines[:_SHOWN]
+    for line in shown:
+        console.print(f"  {line}")
+    if len(lines) > len(shown):
+        console.print(f"  … and {len(lines) - len(shown):,} more (--all names them)")
 
 
 def prepare_and_show(dataset: Dataset, arguments: argparse.Namespace, console: Console) -> None:
-    """Prepare the arrays, say what is in them, and draw the contact sheet if it was asked for."""
+    """Prepare the arrays, say what is in them, and draw samples if it was asked for."""
     from mtlbench.data.label_statistics import label_statistics
     from mtlbench.data.store import prepare
 
@@ -166,34 +172,34 @@ def prepare_and_show(dataset: Dataset, arguments: argparse.Namespace, console: C
         prepared = prepare(dataset, arguments.name, cache, skip_bad=arguments.skip_bad, progress=progress)
     size = sum(path.stat().st_size for path in prepared.folder.rglob("*") if path.is_file())
     console.print(f"\nprepared: {prepared.folder} ({size / 1e6:,.1f} MB, fingerprint {prepared.fingerprint[:12]})")
-    console.print(f"samples: {', '.join(f'{split} {len(one):,}' for split, one in prepared.splits.items())}")
+    console.print(f"samples: {', '.join(f'{name} {len(split):,}' for name, split in prepared.splits.items())}")
     for entry in prepared.meta["skipped"]:
         console.print(f"left out: {entry['split']} {entry['id']}: {entry['reason']}")
     console.print("labels of train")
     for task, line in label_statistics(prepared.splits["train"]).items():
         console.print(f"    {task}: {line}")
     if arguments.show is not None:
-        from mtlbench.data.sheet import contact_sheet
+        from mtlbench.data.sample_sheet import draw_samples
 
-        contact_sheet(prepared, arguments.show, arguments.samples)
+        draw_samples(prepared, arguments.show, arguments.samples)
         console.print(f"written: {arguments.show}")
 
 
 @contextmanager
 def _progress(name: str) -> Iterator[Callable[[str, int, int], None]]:
-    """A bar a stage in a terminal, a line a stage elsewhere."""
+    """One bar per stage in a terminal, one line per stage elsewhere."""
     console = Console(stderr=True)
     if not console.is_terminal:
         yield announce(name)
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console) as bars:
-        stages: dict[str, Any] = {}
+        stages: dict[str, TaskID] = {}
 
-        def show(what: str, done: int, total: int) -> None:
-            if what not in stages:
-                stages[what] = bars.add_task(f"{name}: {what}", total=total)
-            bars.update(stages[what], completed=done)
+        def show(stage: str, done: int, total: int) -> None:
+            if stage not in stages:
+                stages[stage] = bars.add_task(f"{name}: {stage}", total=total)
+            bars.update(stages[stage], completed=done)
 
         yield show
 

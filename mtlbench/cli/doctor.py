@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import configparser
 import importlib
 import os
 import re
@@ -13,21 +14,23 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
+import mtlbench
 from mtlbench.cli.options import add_plugins, default_cache
 
-PACKAGES = (
-    "numpy",
-    "pandas",
-    "matplotlib",
-    "seaborn",
-    "scipy",
-    "sklearn",
-    "torchmetrics",
-    "torchjd",
-    "pydantic",
-    "yaml",
-    "ray",
-)
+PACKAGES = {
+    "numpy": "numpy",
+    "pandas": "pandas",
+    "matplotlib": "matplotlib",
+    "seaborn": "seaborn",
+    "scipy": "scipy",
+    "sklearn": "scikit-learn",
+    "torchmetrics": "torchmetrics",
+    "torchjd": "torchjd",
+    "pydantic": "pydantic",
+    "yaml": "PyYAML",
+    "ray": "ray",
+}
+"""Module → the package that it comes from."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,10 @@ class Finding:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.description = "Check Python, the packages, torch and torchvision's match, devices, folders and plugins."
+    parser.description = (
+        "Check Python, where mtlbench is imported from, the packages, torch and torchvision's match, devices, folders and "
+        "plugins."
+    )
     add_plugins(parser)
 
 
@@ -60,10 +66,11 @@ def findings(plugins: list[Path]) -> Iterator[Finding]:
     yield Finding(
         sys.version_info >= (3, 10), f"Python {python}", "" if sys.version_info >= (3, 10) else "Use 3.10 or newer."
     )
+    yield check_checkout(Path.cwd())
     torch_finding = check_torch()
     yield torch_finding
-    for name in PACKAGES:
-        yield _package(name)
+    for module, package in PACKAGES.items():
+        yield _package(module, package)
     yield from _outdated()
     if not torch_finding.ok:
         return
@@ -96,12 +103,34 @@ def diagnose_torchvision(error: str, torch_version: str, vision_version: str) ->
     return f"torchvision cannot be imported: {error.splitlines()[0] if error else 'no reason given'}"
 
 
-def _package(name: str) -> Finding:
+def check_checkout(folder: Path) -> Finding:
+    """Which mtlbench is imported, and whether it is that of the folder, where the folder is a checkout of mtlbench."""
+    origin = Path(mtlbench.__file__).resolve().parent.parent
+    text = f"mtlbench {mtlbench.__version__}, from {origin}"
+    if not _is_checkout(folder) or folder.resolve() == origin:
+        return Finding(True, text)
+    return Finding(
+        False,
+        f"{text}, while this folder is another checkout ({folder.resolve()}): changes here have no effect",
+        f"{sys.executable} -m pip install --editable .   (or: make setup)",
+    )
+
+
+def _is_checkout(folder: Path) -> bool:
+    parser = configparser.ConfigParser()
     try:
-        module = importlib.import_module(name)
+        parser.read(folder / "setup.cfg", encoding="utf-8")
+    except (configparser.Error, UnicodeDecodeError):
+        return False
+    return parser.get("metadata", "name", fallback="") == mtlbench.__name__
+
+
+def _package(module: str, package: str) -> Finding:
+    try:
+        imported = importlib.import_module(module)
     except Exception as error:
-        return Finding(False, f"{name} cannot be imported: {error}", "make setup   (or: pip install -e .)")
-    return Finding(True, f"{name} {getattr(module, '__version__', '')}")
+        return Finding(False, f"{module} cannot be imported: {error}", "make setup   (or: pip install -e .)")
+    return Finding(True, f"{module} {_version(package) or getattr(imported, '__version__', '')}")
 
 
 def _outdated() -> Iterator[Finding]:
@@ -114,9 +143,9 @@ def _outdated() -> Iterator[Finding]:
         wanted = Requirement(text)
         if wanted.marker is not None and not wanted.marker.evaluate({"extra": ""}):
             continue
-        found = _version(wanted.name)
-        if found and not wanted.specifier.contains(re.sub(r"\+.*", "", found), prereleases=True):
-            yield Finding(False, f"{wanted.name} {found}, expected {wanted.specifier}", "make setup")
+        installed = _version(wanted.name)
+        if installed and not wanted.specifier.contains(re.sub(r"\+.*", "", installed), prereleases=True):
+            yield Finding(False, f"{wanted.name} {installed}, expected {wanted.specifier}", "make setup")
 
 
 def _devices() -> Finding:
@@ -146,11 +175,14 @@ def _plugins(folders: list[Path]) -> Iterator[Finding]:
     registry = Registry(folders)
     for group in ("methods", "datasets"):
         plugins = registry.group(group).values()
-        usable = sum(not plugin.broken for plugin in plugins)
-        yield Finding(True, f"{usable} {group}")
-        for plugin in plugins:
-            if plugin.broken:
-                yield Finding(True, f"{plugin.name} is unavailable: {plugin.broken}")
+        unavailable = [plugin for plugin in plugins if plugin.lacks_package]
+        broken = [plugin for plugin in plugins if plugin.broken and not plugin.lacks_package]
+        usable = len(plugins) - len(unavailable) - len(broken)
+        yield Finding(not broken, f"{usable} {group}" + (f", and {len(broken)} broken" if broken else ""))
+        for plugin in broken:
+            yield Finding(False, f"{plugin.name} is broken: {plugin.broken}", f"in {plugin.path}")
+        for plugin in unavailable:
+            yield Finding(True, f"{plugin.name} is unavailable: {plugin.broken}")
 
 
 def _version(name: str) -> str:

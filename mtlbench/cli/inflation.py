@@ -33,14 +33,14 @@ def run(arguments: argparse.Namespace) -> int:
     from mtlbench.leaderboard.draw import draw, record_files
     from mtlbench.records.epochs_on_test import path_of, write
     from mtlbench.running.epochs_on_test import evaluate_epochs_on_test
-    from mtlbench.training.selection import kept_epochs
+    from mtlbench.training.checkpoints import CheckpointStore
 
     console = Console()
     wanted = [part.strip() for part in arguments.dataset.split(",")] if arguments.dataset else None
     done, left_out = [], []
     for path in record_files(arguments.results):
         # The id ends the file's name, so that thousands of records need not be read to find the few that kept epochs.
-        if not kept_epochs(arguments.runs / path.stem.rpartition("-")[2]) and not path_of(path).is_file():
+        if not CheckpointStore(arguments.runs / path.stem.rpartition("-")[2]).kept_epochs() and not path_of(path).is_file():
             continue
         try:
             record = records.read(path)

@@ -1,11 +1,11 @@
-"""`mtlbench list`: what there is, and what one of it is."""
+"""`mtlbench list`: all methods and datasets, or the reference of one of them, of the settings or of experiment files."""
 
 from __future__ import annotations
 
 import argparse
 import inspect
-import re
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
@@ -14,10 +14,20 @@ from rich.table import Table
 from mtlbench.cli.options import add_plugins
 from mtlbench.errors import UserError, did_you_mean
 
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from mtlbench.config.plugins import AnyPlugin
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.description = "List methods and datasets, or describe one of them, or list the `settings` or `backbones`."
-    parser.add_argument("name", nargs="?", help="a method, a dataset, `methods`, `datasets`, `settings` or `backbones`")
+    parser.description = (
+        "List methods and datasets, describe one of them, or list `settings`, `backbones` or the fields of an `experiment` "
+        "file."
+    )
+    parser.add_argument(
+        "name", nargs="?", help="a method, a dataset, `methods`, `datasets`, `settings`, `backbones` or `experiment`"
+    )
     add_plugins(parser)
 
 
@@ -25,73 +35,119 @@ def run(arguments: argparse.Namespace) -> int:
     from mtlbench.config.plugins import Registry
 
     console, name = Console(), arguments.name
-    if name == "settings":
-        console.print(_settings())
-        return 0
-    if name == "backbones":
-        console.print(_backbones())
+    references = {"settings": settings_table, "backbones": backbones_table, "experiment": experiment_table}
+    if name in references:
+        console.print(references[name]())
         return 0
     registry = Registry(arguments.plugins)
-    groups = {"methods": registry.group("methods"), "datasets": registry.group("datasets")}
+    groups = ("methods", "datasets")
     if name is None or name in groups:
         for group in [name] if name else groups:
-            console.print(_plugins(group, groups[group].values()))
+            console.print(plugins_table(group, registry.group(group).values()))
         return 0
-    for known in groups.values():
-        if name in known:
-            _describe(console, known[name])
+    for group in groups:
+        plugin = registry.group(group).get(name)
+        if plugin is not None:
+            describe(console, plugin)
             return 0
-    everything = [*groups["methods"], *groups["datasets"], *groups, "settings", "backbones"]
-    raise UserError(f"There is no method or dataset {name!r}.{did_you_mean(name, everything)}")
+    names = [plugin_name for group in groups for plugin_name in registry.group(group)]
+    raise UserError(f"There is no method or dataset {name!r}.{did_you_mean(name, [*names, *groups, *references])}")
 
 
-def _plugins(title: str, plugins: Any) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="dim")
-    for column in ("name", "kind", "what it is"):
-        table.add_column(column, overflow="fold")
+def plugins_table(title: str, plugins: Iterable[AnyPlugin]) -> Table:
+    """One line per plugin; of one that cannot be used, why."""
+    table = _table(title, "name", "kind", "what it is")
+    table.title_style = "bold"
     for plugin in plugins:
-        style = "dim" if plugin.broken else ""
-        kind = "unavailable" if plugin.broken else plugin.kind
-        table.add_row(plugin.name, kind, escape(plugin.broken or plugin.summary), style=style)
+        kind = "unavailable" if plugin.lacks_package else plugin.kind
+        table.add_row(plugin.name, kind, escape(plugin.summary), style="dim" if plugin.broken else "")
     return table
 
 
-def _describe(console: Console, plugin: Any) -> None:
+def describe(console: Console, plugin: AnyPlugin) -> None:
+    """A plugin's description and its hyper-parameters or options.
+
+    Raises:
+        UserError: the plugin is broken; says why.
+    """
     cls = plugin.cls
     console.print(f"[bold]{plugin.name}[/bold] ({plugin.kind}, {escape(str(plugin.path))})", highlight=False, soft_wrap=True)
     console.print(escape(inspect.cleandoc(cls.__doc__ or "")), highlight=False)
     if cls.hypers:
-        flag = "--option" if plugin.kind == "dataset" else "--set"
-        table = Table(title=f"\n{flag} NAME=VALUE", title_justify="left", box=None, pad_edge=False, header_style="dim")
-        for column in ("name", "default", "range", "what it is"):
-            table.add_column(column, overflow="fold")
+        option = "--dataset-arg" if plugin.kind == "dataset" else "--method-arg"
+        table = _table(f"\n{option} NAME=VALUE", "name", "default", "range", "what it is")
         for name, info in cls.hypers.items():
-            allowed = re.sub(r"\bv\b", name, info.check) if info.check else ""
-            table.add_row(name, escape(repr(info.default)), escape(allowed), escape(info.help))
+            table.add_row(name, escape(repr(info.default)), escape(info.bounds.describe(name)), escape(info.help))
         console.print(table)
-    if plugin.kind == "dataset" and cls.defaults:
-        console.print(f"\nsettings by default: {', '.join(f'{k} = {v}' for k, v in cls.defaults.items())}", highlight=False)
+    defaults = getattr(cls, "defaults", {})
+    if defaults:
+        listed = ", ".join(f"{name} = {value}" for name, value in defaults.items())
+        console.print(f"\nsettings by default: {listed}", highlight=False)
 
 
-def _settings() -> Table:
+def settings_table() -> Table:
+    """All settings with their defaults."""
     from mtlbench.config.settings import Settings
 
-    table = Table(
-        title="settings (--setting NAME=VALUE)", title_justify="left", box=None, pad_edge=False, header_style="dim"
-    )
-    for column in ("name", "default", "what it is"):
-        table.add_column(column, overflow="fold")
+    table = _table("settings (--setting NAME=VALUE)", "name", "default", "what it is")
     for name, field in Settings.model_fields.items():
-        table.add_row(name, escape(repr(field.default)), field.description or "")
+        table.add_row(name, escape(repr(field.default)), escape(field.description or ""))
     return table
 
 
-def _backbones() -> Table:
+def experiment_table() -> Table:
+    """All fields of an experiment file."""
+    table = _table("fields of an experiment file (docs/experiments.md)", "field", "value", "default", "what it is")
+    for field in experiment_fields():
+        table.add_row(*(escape(part) for part in field))
+    return table
+
+
+def experiment_fields() -> Iterator[tuple[str, str, str, str]]:
+    """(field, kind of value, default, what it is) of every field; of an entry's fields as `methods[].label`."""
+    from mtlbench.planning.experiment import DatasetEntry, Experiment, MethodEntry
+
+    models: list[tuple[str, type[BaseModel]]] = [
+        ("", Experiment),
+        ("methods[].", MethodEntry),
+        ("datasets[].", DatasetEntry),
+    ]
+    for prefix, model in models:
+        for name, field in model.model_fields.items():
+            default = "required" if field.is_required() else _as_yaml(field.get_default(call_default_factory=True))
+            yield prefix + name, _kind(field.annotation), default, field.description or ""
+
+
+def backbones_table() -> Table:
+    """All backbones and what they are made of."""
     from mtlbench.networks.backbone import LAYOUTS
 
-    table = Table(title="backbones", title_justify="left", box=None, pad_edge=False, header_style="dim")
-    for column in ("name", "blocks a stage", "width", "block"):
-        table.add_column(column)
+    table = _table("backbones", "name", "blocks per stage", "width", "block")
     for name, layout in LAYOUTS.items():
         table.add_row(name, str(layout.blocks), str(layout.width), layout.block.__name__)
     return table
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="dim")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
+def _kind(annotation: object) -> str:
+    """A field's type in a user's words."""
+    text = annotation.__name__ if isinstance(annotation, type) else str(annotation).replace("typing.", "")
+    if text.startswith("dict"):
+        return "NAME: VALUE"
+    words = {"str": "text", "str | None": "text", "bool": "true or false", "int | list[int]": "number or list of numbers"}
+    return words.get(text, "list of texts" if text == "list[str]" else "list of names or entries")
+
+
+def _as_yaml(value: object) -> str:
+    """A default as an experiment file would say it; empty for what is absent."""
+    import yaml
+
+    if value is None or value == "":
+        return ""
+    return str(yaml.safe_dump(value, default_flow_style=True)).splitlines()[0]

@@ -6,7 +6,7 @@ import argparse
 import importlib
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Protocol, cast
 
 import mtlbench
 from mtlbench.errors import UserError, did_you_mean
@@ -14,8 +14,10 @@ from mtlbench.errors import UserError, did_you_mean
 COMMANDS = {
     "bench": "run methods on datasets and draw the leaderboard",
     "train": "run one trial in this process, without a scheduler",
-    "list": "list methods, datasets, backbones and settings; describe one",
+    "list": "list methods, datasets, backbones, settings and the fields of experiment files; describe one",
     "data": "describe, check, prepare or show a dataset",
+    "new": "write a commented plugin file that passes the conformance properties",
+    "check": "run the conformance properties on a method or dataset",
     "leaderboard": "draw leaderboards from records, or check records",
     "inflation": "say what selection on test would have claimed, from kept epochs",
     "show": "print a record",
@@ -24,6 +26,18 @@ COMMANDS = {
     "lint-reported": "recompute published numbers and flag what does not add up",
     "doctor": "check the installation",
 }
+"""Command → what it does. The module of `some-command` is `mtlbench.cli.some_command`."""
+
+OLD_NAMES: dict[str, str] = {}
+"""Commands under a name that they had before, which still work for one release and are not listed → their name now."""
+
+
+class Command(Protocol):
+    """What a command's module holds."""
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None: ...
+
+    def run(self, arguments: argparse.Namespace) -> int: ...
 
 
 def parser(chosen: str | None = None) -> argparse.ArgumentParser:
@@ -38,20 +52,24 @@ def parser(chosen: str | None = None) -> argparse.ArgumentParser:
     for name, help_text in COMMANDS.items():
         sub = commands.add_parser(name, help=help_text, description=help_text[0].upper() + help_text[1:] + ".")
         if name == chosen:
-            _module(name).add_arguments(sub)
+            command_module(name).add_arguments(sub)
     return top
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code: 0 well, 1 a trial failed, 2 a user's mistake, 130 interrupted."""
     words = list(sys.argv[1:] if argv is None else argv)
-    named = next((word for word in words if not word.startswith("-")), None)
-    if named is not None and named not in COMMANDS:
-        print(f"mtlbench: there is no command {named!r}.{did_you_mean(named, COMMANDS)}", file=sys.stderr)
+    position = next((i for i, word in enumerate(words) if not word.startswith("-")), None)
+    name = None if position is None else words[position]
+    if position is not None and name in OLD_NAMES:
+        print(f"mtlbench: {name} is now {OLD_NAMES[name]}; the old name goes with the next release.", file=sys.stderr)
+        words[position] = name = OLD_NAMES[name]
+    if name is not None and name not in COMMANDS:
+        print(f"mtlbench: there is no command {name!r}.{did_you_mean(name, COMMANDS)}", file=sys.stderr)
         return 2
     try:
-        arguments = parser(named).parse_args(words)
-        return int(_module(arguments.command).run(arguments) or 0)
+        arguments = parser(name).parse_args(words)
+        return command_module(arguments.command).run(arguments) or 0
     except UserError as error:
         print(f"mtlbench: {error}", file=sys.stderr)
         return 2
@@ -62,8 +80,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
 
 
-def _module(command: str) -> Any:
-    return importlib.import_module(f"mtlbench.cli.{command.replace('-', '_')}")
+def command_module(name: str) -> Command:
+    """The module of a command."""
+    return cast(Command, importlib.import_module(f"mtlbench.cli.{name.replace('-', '_')}"))
 
 
 if __name__ == "__main__":

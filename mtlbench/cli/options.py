@@ -12,7 +12,10 @@ from typing import Any
 import yaml
 from rich.console import Console, RenderableType
 
+from mtlbench.cli.renamed import RenamedOption
 from mtlbench.errors import UserError
+
+Arguments = argparse.ArgumentParser | argparse._ArgumentGroup
 
 
 def add_folders(parser: argparse.ArgumentParser) -> None:
@@ -24,11 +27,40 @@ def add_folders(parser: argparse.ArgumentParser) -> None:
     add_plugins(folders)
 
 
-def add_plugins(parser: Any) -> None:
+def add_plugins(parser: Arguments) -> None:
     """Extra plugin folders."""
     parser.add_argument(
-        "--plugins", type=Path, action="append", default=[], metavar="DIR", help="a folder with further plugin files"
+        "--plugins",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="a folder with further methods and datasets: files or packages",
     )
+
+
+def add_method_args(parser: Arguments) -> None:
+    """`arguments.method_arg`: texts NAME=VALUE."""
+    parser.add_argument(
+        "--method-arg",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a hyper-parameter of the method (mtlbench list METHOD)",
+    )
+    parser.add_argument("--set", action=RenamedOption, dest="method_arg")
+
+
+def add_dataset_args(parser: Arguments) -> None:
+    """`arguments.dataset_arg`: texts NAME=VALUE."""
+    parser.add_argument(
+        "--dataset-arg",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="an option of the dataset (mtlbench list DATASET)",
+    )
+    parser.add_argument("--option", action=RenamedOption, dest="dataset_arg")
 
 
 def add_trial(parser: argparse.ArgumentParser) -> None:
@@ -43,25 +75,13 @@ def add_trial(parser: argparse.ArgumentParser) -> None:
     trial.add_argument(
         "--setting", action="append", default=[], metavar="NAME=VALUE", help="any other setting (mtlbench list settings)"
     )
-    trial.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="a hyper-parameter of the method (mtlbench list METHOD)",
-    )
-    trial.add_argument(
-        "--option",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="an option of the dataset (mtlbench list DATASET)",
-    )
+    add_method_args(trial)
+    add_dataset_args(trial)
     trial.add_argument("--cpus", type=float, default=1.0, help="CPUs and threads of a trial (default: 1)")
     trial.add_argument(
         "--skip-bad", action="store_true", help="leave out samples that cannot be read (the protocol says so)"
     )
-    trial.add_argument("--diagnose", action="append", default=[], metavar="WHAT", help="measures during training: gradients")
+    trial.add_argument("--diagnose", action="append", default=[], metavar="NAME", help="measures during training: gradients")
     trial.add_argument(
         "--keep-checkpoints", action="store_true", help="keep every selectable epoch (for `mtlbench inflation`)"
     )
@@ -93,8 +113,10 @@ def assignments(texts: Sequence[str]) -> dict[str, Any]:
 
 def default_cache() -> Path:
     """MTLBENCH_CACHE, or `mtlbench` in the user's cache folder."""
-    named = os.environ.get("MTLBENCH_CACHE")
-    return Path(named) if named else Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "mtlbench"
+    from_environment = os.environ.get("MTLBENCH_CACHE")
+    if from_environment:
+        return Path(from_environment)
+    return Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "mtlbench"
 
 
 BOARD_WIDTH = 120
@@ -109,15 +131,17 @@ def print_boards(console: Console, boards: RenderableType) -> None:
 
 
 def announce(dataset: str) -> Callable[[str, int, int], None]:
-    """A progress callback for the preparation of data: a line that counts in a terminal, one line a stage elsewhere."""
-    terminal, last = sys.stderr.isatty(), [""]
+    """A progress callback for the preparation of data: a line that counts in a terminal, one line per stage elsewhere."""
+    is_terminal = sys.stderr.isatty()
+    announced = ""
 
-    def show(what: str, done: int, total: int) -> None:
-        if terminal:
+    def show(stage: str, done: int, total: int) -> None:
+        nonlocal announced
+        if is_terminal:
             end = "\n" if done >= total else ""
-            print(f"\rpreparing {dataset}, {what}: {done}/{total}   ", end=end, file=sys.stderr, flush=True)
-        elif what != last[0]:
-            print(f"preparing {dataset}, {what}: {total}", file=sys.stderr, flush=True)
-            last[0] = what
+            print(f"\rpreparing {dataset}, {stage}: {done}/{total}   ", end=end, file=sys.stderr, flush=True)
+        elif stage != announced:
+            print(f"preparing {dataset}, {stage}: {total}", file=sys.stderr, flush=True)
+            announced = stage
 
     return show

@@ -6,7 +6,7 @@ import argparse
 
 from rich.console import Console
 
-from mtlbench.cli.options import add_folders, add_trial, announce, assignments, overrides
+from mtlbench.cli.options import add_folders, add_trial
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,38 +23,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    from mtlbench.cli.experiments import experiment_from_arguments, trials_from_arguments
     from mtlbench.config.plugins import Registry
-    from mtlbench.planning.experiment import expand, make_experiment
     from mtlbench.running.display import Display
     from mtlbench.running.finished import find_record
-    from mtlbench.running.trial import forget, open_dataset, run_trial
+    from mtlbench.running.trial import forget, run_trial
 
     console = Console()
-    registry = Registry(arguments.plugins)
-    root = str(arguments.data.expanduser().resolve()) if arguments.data else None
-    experiment = make_experiment(
-        {
-            "name": "command line",
-            "methods": [{"name": arguments.method, "set": assignments(arguments.set)}],
-            "datasets": [{"name": arguments.dataset, "root": root, "set": assignments(arguments.option)}],
-            "seeds": [arguments.seed],
-            "reference": False,
-            "diagnose": arguments.diagnose,
-        },
-        "command line",
+    experiment = experiment_from_arguments(
+        arguments, methods=[arguments.method], datasets=[arguments.dataset], seeds=[arguments.seed], reference=False
     )
-    (trial,) = expand(
-        experiment,
-        registry,
-        lambda data, plugin: open_dataset(data, plugin.cls, announce(data.name)),
-        cache=arguments.cache.expanduser().resolve(),
-        overrides=overrides(arguments),
-        threads=max(1, int(arguments.cpus)),
-        skip_bad=arguments.skip_bad,
-    )
-    found = find_record(trial, arguments.results)
-    if found is not None and not arguments.force:
-        console.print(f"The record is there: {found} (--force runs the trial again).", highlight=False, soft_wrap=True)
+    (trial,) = trials_from_arguments(arguments, experiment, Registry(arguments.plugins))
+    record = find_record(trial, arguments.results)
+    if record is not None and not arguments.force:
+        console.print(f"The record is there: {record} (--force runs the trial again).", highlight=False, soft_wrap=True)
         return 0
     if arguments.force:
         forget(trial, arguments.runs)

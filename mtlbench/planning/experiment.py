@@ -1,4 +1,4 @@
-"""What to run: an experiment file and the command line, checked, and expanded to trials.
+"""What to run: an experiment's fields, read from a file or made from the command line, and checked.
 
     name: my-comparison
     methods: [single_task, hard_sharing, {name: cross_stitch, set: {own_weight: 0.8}, label: gentle stitching}]
@@ -6,78 +6,70 @@
     seeds: 3
     settings: {epochs: 20, backbone: resnet18}
 
-Settings come from, later ones winning: mtlbench's defaults, the dataset's, the experiment's, the experiment's for that
-dataset, the method's own in the experiment, the command line.
+`docs/experiments.md` explains the fields; `mtlbench list experiment` prints them.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from mtlbench.config.method import reference_method, resolve
-from mtlbench.config.plugins import Plugin, Registry
-from mtlbench.config.settings import make_settings
-from mtlbench.data.store import Prepared
 from mtlbench.errors import UserError, did_you_mean
-from mtlbench.measure.machine import resolve_precision
-from mtlbench.planning.protocol import card
-from mtlbench.planning.trial_spec import DataSpec, TrialSpec
-from mtlbench.records import canonical
-
-DIAGNOSES = ("gradients",)
-"""Measures that can be taken during training."""
 
 
-class _Entry(BaseModel):
+class MethodEntry(BaseModel):
+    """A method to run."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: str
-    set: dict[str, Any] = Field(default_factory=dict)
-    settings: dict[str, Any] = Field(default_factory=dict)
+    name: str = Field(description="a method; a+s combines an architecture and a strategy")
+    set: dict[str, Any] = Field(default_factory=dict, description="hyper-parameters (mtlbench list METHOD)")
+    settings: dict[str, Any] = Field(
+        default_factory=dict, description="settings that differ for this method: its rows get a protocol of their own"
+    )
+    label: str = Field(default="", description="what its row is called, where a method is there several times")
 
 
-class MethodEntry(_Entry):
-    """A method to run: its hyper-parameters (`set`), settings that differ for it, and a label for its row."""
+class DatasetEntry(BaseModel):
+    """A dataset to run on."""
 
-    label: str = ""
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
-
-class DatasetEntry(_Entry):
-    """A dataset to run on: its options (`set`), settings that differ for it, and where its files are."""
-
-    root: str | None = None
+    name: str = Field(description="a dataset")
+    set: dict[str, Any] = Field(default_factory=dict, description="options (mtlbench list DATASET)")
+    settings: dict[str, Any] = Field(default_factory=dict, description="settings that differ on this dataset")
+    root: str | None = Field(default=None, description="folder of the raw files; without it, the dataset's default")
 
 
 class Experiment(BaseModel):
-    """A checked experiment.
-
-    Attributes:
-        seeds: how many (0 … n − 1), or which.
-        reference: schedule the single-task networks that Δ needs, if they are not among the methods.
-        diagnose: measures taken during training ("gradients").
-    """
+    """A checked experiment."""
 
     model_config = ConfigDict(extra="forbid")
 
-    name: str = "experiment"
-    description: str = ""
-    methods: list[MethodEntry]
-    datasets: list[DatasetEntry]
-    seeds: int | list[int] = 1
-    settings: dict[str, Any] = Field(default_factory=dict)
-    reference: bool = True
-    diagnose: list[str] = Field(default_factory=list)
+    name: str = Field(default="experiment", description="what error messages call it")
+    description: str = Field(default="", description="a sentence for readers of the file")
+    methods: list[MethodEntry] = Field(description="what to run: names, or entries with the fields below")
+    datasets: list[DatasetEntry] = Field(description="what to run it on: names, or entries with the fields below")
+    seeds: int | list[int] = Field(default=1, description="how many seeds (3 stands for 0, 1 and 2), or a list of them")
+    settings: dict[str, Any] = Field(
+        default_factory=dict, description="what is equal for all methods (mtlbench list settings)"
+    )
+    reference: bool = Field(
+        default=True, description="run the single-task networks that Δ needs where their records are missing"
+    )
+    diagnose: list[str] = Field(default_factory=list, description="measures taken during training: gradients")
 
     @field_validator("methods", "datasets", mode="before")
     @classmethod
-    def _names(cls, value: Any) -> Any:
-        return [{"name": one} if isinstance(one, str) else one for one in value] if isinstance(value, list) else value
+    def _entries_of_names(cls, value: object) -> object:
+        """A bare name stands for an entry of that name."""
+        if not isinstance(value, list):
+            return value
+        return [{"name": entry} if isinstance(entry, str) else entry for entry in value]
 
     @field_validator("seeds")
     @classmethod
@@ -109,112 +101,28 @@ def load_experiment(path: Path) -> Experiment:
 
 
 def make_experiment(raw: Mapping[str, Any], where: str) -> Experiment:
-    """An experiment from plain values; errors name `where` they are."""
+    """An experiment from plain values.
+
+    Args:
+        where: the file, or what else errors should name.
+
+    Raises:
+        UserError: an unknown field (with the nearest one), or a refused value.
+    """
     try:
         return Experiment.model_validate(raw)
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
+        place = first["loc"]
+        field = ".".join(str(part) for part in place)
         if first["type"] == "extra_forbidden":
-            model: Any = (
-                Experiment if len(first["loc"]) == 1 else MethodEntry if first["loc"][0] == "methods" else DatasetEntry
-            )
-            hint = did_you_mean(str(first["loc"][-1]), model.model_fields)
-            raise UserError(f"{where}: there is no field {place!r}.{hint}") from None
-        raise UserError(f"{where}: {place}: {first['msg']} (found {first['input']!r}).") from None
+            hint = did_you_mean(str(place[-1]), _fields_around(place))
+            raise UserError(f"{where}: there is no field {field!r}.{hint}") from None
+        raise UserError(f"{where}: {field}: {first['msg']} (found {first['input']!r}).") from None
 
 
-def expand(
-    experiment: Experiment,
-    registry: Registry,
-    prepare: Callable[[DataSpec, Plugin], Prepared],
-    *,
-    cache: Path,
-    overrides: Mapping[str, Any] | None = None,
-    threads: int = 1,
-    skip_bad: bool = False,
-) -> list[TrialSpec]:
-    """All trials of an experiment, single-task references first; everything is checked before anything is prepared.
-
-    Args:
-        prepare: makes a dataset ready and returns it (its fingerprint is part of the protocol).
-        overrides: settings from the command line, over everything else.
-
-    Raises:
-        UserError: an unknown or broken plugin, a refused hyper-parameter, option or setting.
-    """
-    methods = with_references(experiment.methods) if experiment.reference else list(experiment.methods)
-    methods.sort(key=lambda one: one.name != reference_method())
-    for measure in experiment.diagnose:
-        if measure not in DIAGNOSES:
-            raise UserError(f"There is nothing to diagnose by the name {measure!r}.{did_you_mean(measure, DIAGNOSES)}")
-    planned = []
-    for entry in experiment.datasets:
-        plugin = registry.dataset(entry.name)
-        options = json.loads(canonical(plugin.cls.configure(entry.set, entry.name)))
-        data = DataSpec(name=entry.name, options=options, root=entry.root, cache=str(cache), skip_bad=skip_bad)
-        for one in methods:
-            method = resolve(one.name, one.set, registry)
-            where = f"{experiment.name}: {one.name} on {entry.name}"
-            layers = (plugin.cls.defaults, experiment.settings, entry.settings, one.settings, overrides or {})
-            settings = make_settings(where, *layers)
-            minimum = method.architecture.cls.minimum_epochs
-            if settings.epochs < minimum:
-                raise UserError(
-                    f"{where}: {settings.epochs} epochs are too few, the method makes sense with {minimum} or more."
-                )
-            planned.append((plugin, data, one, method, settings))
-    prepared: dict[str, Prepared] = {}
-    trials = []
-    for plugin, data, one, method, settings in planned:
-        key = data.model_dump_json()
-        if key not in prepared:
-            prepared[key] = prepare(data, plugin)
-        ready = prepared[key]
-        precision = resolve_precision(settings)
-        sizes = {name: len(split) for name, split in ready.splits.items()}
-        protocol = card(data.name, ready.dataset, ready.fingerprint, sizes, settings, precision)
-        plugins = (method.architecture, method.strategy, plugin)
-        for seed in experiment.seed_list:
-            trials.append(
-                TrialSpec(
-                    method=method.name,
-                    label=one.label,
-                    hypers={name: value for name, value in one.set.items() if name.rpartition(".")[2] in method.changed},
-                    data=data,
-                    seed=seed,
-                    settings=settings,
-                    precision=precision,
-                    protocol=protocol,
-                    sources={plugin.name: plugin.source for plugin in plugins},
-                    files=_files(plugins),
-                    threads=threads,
-                    diagnose=tuple(experiment.diagnose),
-                )
-            )
-    return unique(trials)
-
-
-def with_references(methods: Sequence[MethodEntry]) -> list[MethodEntry]:
-    """The methods, and before them the single-task networks that are missing: one for every distinct set of settings.
-
-    A method's own settings make another protocol, in which Δ needs a reference of its own.
-    """
-    wanted = {canonical(one.settings): one.settings for one in methods}
-    there = {canonical(one.settings) for one in methods if one.name == reference_method() and not one.label}
-    missing = [settings for key, settings in wanted.items() if key not in there]
-    return [*(MethodEntry(name=reference_method(), settings=settings) for settings in missing), *methods]
-
-
-def unique(trials: Iterable[TrialSpec]) -> list[TrialSpec]:
-    """Trials without repetitions, in order."""
-    return list({trial.id: trial for trial in trials}.values())
-
-
-def _files(plugins: Sequence[Plugin]) -> dict[str, str]:
-    """Plugin files from outside the package, which workers may not have."""
-    return {
-        str(plugin.path): plugin.path.read_text(encoding="utf-8")
-        for plugin in plugins
-        if plugin.module_name.startswith("mtlbench_plugin_")
-    }
+def _fields_around(place: tuple[int | str, ...]) -> list[str]:
+    """The fields that exist beside a place in an experiment."""
+    if len(place) == 1:
+        return list(Experiment.model_fields)
+    return list((MethodEntry if place[0] == "methods" else DatasetEntry).model_fields)

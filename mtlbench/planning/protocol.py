@@ -32,7 +32,7 @@ def card(
         precision: what "auto" resolved to.
     """
     augmentation = dataset.augmentation if settings.augment else Augmentation()
-    found = {
+    protocol = {
         "version": PROTOCOL_VERSION,
         "dataset": {
             "name": name,
@@ -57,9 +57,9 @@ def card(
         "robustness": robustness_card(settings, dataset),
     }
     if settings.micro_batches > 1:
-        found["micro_batches"] = settings.micro_batches
+        protocol["micro_batches"] = settings.micro_batches
     # As it will be read from a record: the same values, and the same hash, on both ways.
-    return dict(json.loads(canonical(found)))
+    return dict(json.loads(canonical(protocol)))
 
 
 def protocol_id(protocol: dict[str, Any]) -> str:

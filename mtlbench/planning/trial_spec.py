@@ -7,8 +7,6 @@ package travel with it, path and text.
 from __future__ import annotations
 
 import hashlib
-import tempfile
-from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -16,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from mtlbench.config.method import Method, reference_method, resolve
 from mtlbench.config.plugins import Registry
 from mtlbench.config.settings import Settings
+from mtlbench.planning import plugin_files
 from mtlbench.records import canonical
 
 
@@ -51,7 +50,7 @@ class TrialSpec(BaseModel):
         precision: what the settings' precision resolved to.
         protocol: the protocol card.
         sources: plugin → hash of its source: an edited plugin is another trial.
-        files: plugin files from outside the package, path → text.
+        files: Python files of plugins from extra folders, path → text.
         threads: CPU threads; decides bits, not meaning, so it is no part of the id.
         diagnose: measures taken during training on request.
     """
@@ -74,7 +73,7 @@ class TrialSpec(BaseModel):
     @property
     def id(self) -> str:
         """12 hexadecimal digits: the hash of what decides the result."""
-        what = {
+        content = {
             "method": self.method,
             "label": self.label,
             "hypers": self.hypers,
@@ -84,7 +83,7 @@ class TrialSpec(BaseModel):
             "sources": self.sources,
             "diagnose": list(self.diagnose),
         }
-        return hashlib.sha256(canonical(what).encode()).hexdigest()[:12]
+        return hashlib.sha256(canonical(content).encode()).hexdigest()[:12]
 
     @property
     def row(self) -> str:
@@ -106,16 +105,7 @@ class TrialSpec(BaseModel):
 
     def registry(self) -> Registry:
         """Plugins as this trial needs them: files from outside are taken where they are, or written anew from their text."""
-        folders: dict[Path, None] = {}
-        for name, text in self.files.items():
-            path = Path(name)
-            if not path.is_file() or path.read_text(encoding="utf-8") != text:
-                digest = hashlib.sha256(name.encode() + text.encode()).hexdigest()[:12]
-                path = Path(tempfile.gettempdir()) / "mtlbench-plugins" / digest / path.name
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_text(text, encoding="utf-8")
-            folders[path.parent] = None
-        return Registry(folders)
+        return Registry(plugin_files.folders(self.files))
 
     def resolve(self, registry: Registry) -> Method:
         """The method's plugins and all of its hyper-parameters."""

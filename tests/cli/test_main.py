@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from mtlbench.cli.doctor import diagnose_torchvision
 from mtlbench.cli.main import COMMANDS, main
 
 
@@ -37,12 +36,15 @@ def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixtu
         (["bench", "-m", "hard_sharing", "-d", "streets", "--epochs", "0"], "epochs = 0 is refused"),
         (["bench", "-m", "hard_sharing", "-d", "streets", "--backbone", "resnet20"], "Did you mean"),
         (["bench", "-m", "hard_sharing", "-d", "streets", "--setting", "lr"], "expected NAME=VALUE"),
-        (["bench", "-m", "hard_sharing", "-d", "streets", "--set", "own_weight=1"], "has no hyper-parameter"),
-        (["bench", "-m", "hard_sharing", "-d", "streets", "--option", "heigt=3"], "Did you mean 'height'"),
+        (["bench", "-m", "hard_sharing", "-d", "streets", "--method-arg", "own_weight=1"], "has no hyper-parameter"),
+        (["bench", "-m", "hard_sharing", "-d", "streets", "--dataset-arg", "heigt=3"], "Did you mean 'height'"),
         (["bench", "-m", "hard_sharing", "-d", "streets,multidigits", "--data", "x"], "one dataset"),
+        (["bench", "-m", "equal,famo", "-d", "streets", "--method-arg", "a=1"], "gives hyper-parameters to one method"),
+        (["bench", "--dataset-arg", "height=32"], "gives options to one dataset"),
+        (["bench", "--data", "x"], "names a folder for one dataset"),
         (["bench", "-e", "none.yaml"], "cannot be read"),
         (["bench", "--plugins", "no-such-folder"], "no plugin folder"),
-        (["train", "-m", "cross_stitch", "-d", "streets", "--set", "own_weight=7"], "expected 0 <= own_weight <= 1"),
+        (["train", "-m", "cross_stitch", "-d", "streets", "--method-arg", "own_weight=7"], "expected 0 <= own_weight <= 1"),
         (["list", "hardsharing"], "Did you mean 'hard_sharing'"),
         (["show", "nothing"], "no such folder of records"),
     ],
@@ -76,21 +78,11 @@ def test_lists_say_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
         (["list", "cross_stitch"], ["own_weight", "0.9"]),
         (["list", "settings"], ["epochs", "output_stride"]),
         (["list", "backbones"], ["resnet_tiny"]),
+        (["list", "experiment"], ["methods[].label", "what its row is called", "required"]),
     ):
         code, out, _ = cli(capsys, *words)
         assert code == 0
         assert all(word in out for word in expected)
-
-
-def test_the_doctor_finds_this_installation_well(capsys: pytest.CaptureFixture[str]) -> None:
-    code, out, _ = cli(capsys, "doctor")
-    assert code == 0
-    assert "torchvision" in out
-
-
-def test_the_doctor_knows_a_torchvision_of_another_torch() -> None:
-    found = diagnose_torchvision("operator torchvision::nms does not exist", "2.13.0+cpu", "0.29.2")
-    assert "built for another torch than 2.13.0+cpu" in found
 
 
 def test_train_writes_one_record_and_does_it_once(
@@ -100,7 +92,7 @@ def test_train_writes_one_record_and_does_it_once(
     options = ["height=32", "width=64", "train=16", "val=8", "test=8", "shifted=0"]
     words = ["train", "-m", "hard_sharing", "-d", "streets", "--epochs", "1", "--cache", str(tmp_path / "cache")]
     for option in options:
-        words += ["--option", option]
+        words += ["--dataset-arg", option]
     code, out, _ = cli(capsys, *words)
     assert code == 0
     assert "epoch 1/1" in out

@@ -18,7 +18,7 @@ from mtlbench.contract import Hyper, Strategy, Uniform, total
 class Mine(Strategy):
     """Descend the sum, scaled."""
 
-    scale: float = Hyper(1.0, search=Uniform(0.1, 2.0), check="v > 0", help="factor on the loss")
+    scale: float = Hyper(1.0, search=Uniform(0.1, 2.0), gt=0, help="factor on the loss")
 
     def step(self, batch):
         losses = self.losses(batch)
@@ -62,14 +62,14 @@ def test_the_environment_names_folders_too(extra: Path, monkeypatch: pytest.Monk
 
 
 def test_broken_plugins_are_listed_with_their_reason(extra: Path) -> None:
-    found = Registry([extra]).group("methods")
-    assert "no_such_package" in found["broken_import"].broken
-    assert "found none" in found["empty"].broken
-    assert "found A, B" in found["two"].broken
-    assert not found["hard_sharing"].broken, "the folder's file must not take the place of the other"
-    (taken,) = [plugin for name, plugin in found.items() if name.startswith("hard_sharing (")]
+    methods = Registry([extra]).group("methods")
+    assert "no_such_package" in methods["broken_import"].broken
+    assert "found none" in methods["empty"].broken
+    assert "found A, B" in methods["two"].broken
+    assert not methods["hard_sharing"].broken, "the folder's file must not take the place of the other"
+    (taken,) = [plugin for name, plugin in methods.items() if name.startswith("hard_sharing (")]
     assert "is taken by" in taken.broken
-    assert "_helper" not in found
+    assert "_helper" not in methods
 
 
 def test_a_broken_plugin_cannot_be_used(extra: Path) -> None:
@@ -80,17 +80,27 @@ def test_a_broken_plugin_cannot_be_used(extra: Path) -> None:
 def test_a_missing_requirement_makes_a_plugin_unavailable(tmp_path: Path) -> None:
     text = STRATEGY.replace("    scale", "    requires = {'no_such_package': 'pip install it'}\n    scale", 1)
     (tmp_path / "picky.py").write_text(text)
-    assert Registry([tmp_path]).group("methods")["picky"].broken == "needs the package 'no_such_package': pip install it"
+    plugin = Registry([tmp_path]).group("methods")["picky"]
+    assert plugin.broken == "needs the package 'no_such_package': pip install it"
+    assert plugin.lacks_package
 
 
-def test_the_source_hash_follows_the_file_and_its_helpers(tmp_path: Path) -> None:
-    (tmp_path / "mine.py").write_text(STRATEGY + "# see _shape\n")
-    (tmp_path / "_shape.py").write_text("A = 1\n")
-    first = Registry([tmp_path]).method("mine").source
-    (tmp_path / "_shape.py").write_text("A = 2\n")
-    second = Registry([tmp_path]).method("mine").source
-    (tmp_path / "mine.py").write_text(STRATEGY)
-    assert len({first, second, Registry([tmp_path]).method("mine").source}) == 3
+def test_a_plugin_of_another_group_is_told_to_move(tmp_path: Path) -> None:
+    (tmp_path / "datasets").mkdir()
+    (tmp_path / "datasets" / "mine.py").write_text(STRATEGY)
+    plugin = Registry([tmp_path]).group("datasets")["mine"]
+    assert "Mine is a(n) strategy, and stands among the datasets" in plugin.broken
+    assert not plugin.lacks_package
+
+
+def test_a_part_of_another_kind_is_refused() -> None:
+    registry = Registry()
+    with pytest.raises(UserError, match="pcgrad is a strategy, and an architecture is expected"):
+        registry.architecture("pcgrad")
+    with pytest.raises(UserError, match="hard_sharing is an architecture, and a strategy is expected"):
+        registry.strategy("hard_sharing")
+    assert set(registry.architectures()).isdisjoint(registry.strategies())
+    assert "streets" in registry.datasets()
 
 
 @pytest.mark.parametrize(
@@ -122,9 +132,7 @@ def test_one_trial_has_one_name() -> None:
 
 def test_a_pair_that_means_nothing_is_refused() -> None:
     registry = Registry()
-    surgery = next(
-        name for name, plugin in registry.group("methods").items() if plugin.kind == "strategy" and plugin.cls.needs_sharing
-    )
+    surgery = next(name for name, strategy in registry.strategies().items() if strategy.needs_sharing)
     with pytest.raises(UserError, match="means nothing"):
         resolve(f"single_task+{surgery}", {}, registry)
 

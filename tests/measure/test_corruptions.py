@@ -17,7 +17,7 @@ from mtlbench.measure.corruptions import (
     GEOMETRY_PRESERVING,
     QUICK,
     SEVERITIES,
-    contact_sheet,
+    draw_corruptions,
     label,
     suite_version,
 )
@@ -252,14 +252,14 @@ def test_random_bits_look_random() -> None:
     assert 255 - 5 * 22.6 < chi_squared < 255 + 5 * 22.6
 
 
-def test_contact_sheet(tmp_path: Path) -> None:
+def test_corruptions_are_drawn_on_a_sheet(tmp_path: Path) -> None:
     from PIL import Image
 
-    contact_sheet(PHOTO[0], tmp_path / "folder" / "sheet.png", names=("fog", "frost"))
+    draw_corruptions(PHOTO[0], tmp_path / "folder" / "sheet.png", names=("fog", "frost"))
     width, height = Image.open(tmp_path / "folder" / "sheet.png").size
     assert width > 5 * 160
     assert height > 2 * 128
-    contact_sheet(random_images(1, 1, 300, 320)[0], tmp_path / "grey.png", names=("contrast",))
+    draw_corruptions(random_images(1, 1, 300, 320)[0], tmp_path / "grey.png", names=("contrast",))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

@@ -336,7 +336,8 @@ def test_delta_refuses_different_cells_and_passes_on_what_is_not_finite() -> Non
 
 def test_a_trial_records_cells_attacks_and_summary(tmp_path: Path) -> None:
     from mtlbench.config.plugins import Registry
-    from mtlbench.planning.experiment import expand, make_experiment
+    from mtlbench.planning.expansion import expand
+    from mtlbench.planning.experiment import make_experiment
     from mtlbench.records import read
     from mtlbench.running.trial import open_dataset, run_trial
 

@@ -11,7 +11,8 @@ from PIL import Image
 
 from mtlbench.config.plugins import Registry
 from mtlbench.leaderboard.policy_picture import draw_policy
-from mtlbench.planning.experiment import expand, make_experiment
+from mtlbench.planning.expansion import expand
+from mtlbench.planning.experiment import make_experiment
 from mtlbench.planning.trial_spec import TrialSpec
 from mtlbench.records import Record
 from mtlbench.running.trial import Trial, open_dataset

@@ -14,7 +14,7 @@ from mtlbench.contract import SharingPlan
 from mtlbench.contract.strategy import Strategy
 from mtlbench.measure.cost import inference_flops, parameters
 
-ARCHITECTURES = {name: plugin.cls for name, plugin in Registry().group("methods").items() if plugin.kind == "architecture"}
+ARCHITECTURES = Registry().architectures()
 TASKS = {"dense": dense_tasks, "image": image_tasks}
 
 each = pytest.mark.parametrize("name", sorted(ARCHITECTURES))

@@ -10,7 +10,8 @@ from tiny import STREETS, trials
 from mtlbench.config.plugins import Registry
 from mtlbench.config.settings import Settings, make_settings
 from mtlbench.contract import UserError
-from mtlbench.planning.experiment import expand, load_experiment, make_experiment
+from mtlbench.planning.expansion import expand
+from mtlbench.planning.experiment import load_experiment, make_experiment
 from mtlbench.running.trial import open_dataset
 
 EXPERIMENTS = sorted((Path(__file__).parents[2] / "experiments").glob("*.yaml"))
@@ -77,7 +78,7 @@ def test_settings_are_checked(given: dict[str, object], message: str) -> None:
 
 def test_later_settings_win() -> None:
     assert make_settings("here", {"epochs": 3, "lr": 1.0}, {"epochs": 5}).epochs == 5
-    assert make_settings("here") == Settings()
+    assert make_settings("here") == Settings.model_validate({})
 
 
 def test_seeds_and_methods_are_crossed_with_the_reference_first(tmp_path: Path) -> None:

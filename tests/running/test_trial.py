@@ -17,7 +17,7 @@ from mtlbench.planning.trial_spec import TrialSpec
 from mtlbench.records import Record, read
 from mtlbench.running.trial import Trial, run_trial
 
-ARCHITECTURES = {name: plugin.cls for name, plugin in Registry().group("methods").items() if plugin.kind == "architecture"}
+ARCHITECTURES = Registry().architectures()
 
 
 @pytest.fixture(scope="module")
