@@ -25,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="another draw of everything random (default: 0; images only)")
     parser.add_argument("--frost", type=Path, metavar="DIR", help="photographs of ice for frost (default: generated ice)")
     parser.add_argument("--network", type=Path, metavar="RUN", help="the folder of a finished trial, runs/<id>")
+    parser.add_argument("--trust", action="store_true", help="run plugin code that the folder of --network carries")
     parser.add_argument("--severity", type=int, default=3, help="1 to 5, with --network (default: 3)")
 
 
@@ -49,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
 
         if not arguments.image.isdecimal():
             raise UserError(f"IMAGE is {arguments.image!r}: with --network, expected the number of a test image.")
-        selected, names = load_selected(arguments.network), arguments.corruption or QUICK
+        selected, names = load_selected(arguments.network, arguments.trust), arguments.corruption or QUICK
         prediction_strip(selected, int(arguments.image), out, names, arguments.severity, arguments.frost)
     Console().print(f"written: {out}", highlight=False, soft_wrap=True)
     return 0

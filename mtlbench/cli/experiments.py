@@ -71,6 +71,8 @@ def trials_from_arguments(arguments: argparse.Namespace, experiment: Experiment,
     Raises:
         UserError: an unknown or broken plugin, a refused hyper-parameter, option or setting.
     """
+    from mtlbench.measure.kernels import gpu_has_bf16
+
     return expand(
         experiment,
         registry,
@@ -79,6 +81,7 @@ def trials_from_arguments(arguments: argparse.Namespace, experiment: Experiment,
         overrides=overrides(arguments),
         threads=max(1, int(arguments.cpus)),
         skip_bad=arguments.skip_bad,
+        bf16=lambda: getattr(arguments, "gpus", None) != 0 and gpu_has_bf16(),
     )
 
 

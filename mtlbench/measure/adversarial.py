@@ -3,7 +3,7 @@
     x⁰ = clip(x + ε u),  u uniform in [−1, 1] per value        xᵏ⁺¹ = clip(Π_ε(xᵏ + α sign ∇ L(xᵏ)))
 
 L is one task's loss, or the sum of all; every task is evaluated on the attacked images, so that a record says what an
-attack on one task does to each other one. α = 1/255, and ⌈max(1, min(ε + 4, 1.25 ε))⌉ steps with ε in units of 1/255.
+attack on one task does to every other task. α = 1/255, and ⌈max(1, min(ε + 4, 1.25 ε))⌉ steps with ε in units of 1/255.
 
 The random start depends on (dataset, image, radius, attacked task) alone. Losses are taken image by image and added, so
 that an attacked image depends on its batch no more than rounding does. The start is a true random one: code in use that

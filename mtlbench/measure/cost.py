@@ -1,6 +1,6 @@
 """What a network costs: parameters by owner, and FLOPs by execution.
 
-FLOPs are counted by `torch.utils.flop_counter` while the network runs: 2 a multiply-add, convolutions and matrix products
+FLOPs are counted by `torch.utils.flop_counter` while the network runs: 2 per multiply-add, convolutions and matrix products
 only (no normalisation, activation, pooling or interpolation).
 """
 
@@ -26,7 +26,7 @@ def count_flops(run: Callable[[], object]) -> int:
 def parameters(network: MultiTaskNetwork, deployed: nn.Module) -> dict[str, int]:
     """Trainable parameters of the deployed network: total, shared, trunk, heads, and each task's own."""
     owners = network.owners()
-    kept = {name: one.numel() for name, one in deployed.named_parameters() if one.requires_grad}
+    kept = {name: parameter.numel() for name, parameter in deployed.named_parameters() if parameter.requires_grad}
     counts = {"total": sum(kept.values()), "shared": 0, "trunk": 0, "heads": 0}
     counts.update({f"task:{task}": 0 for task in network.tasks})
     for name, size in kept.items():

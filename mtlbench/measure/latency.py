@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from mtlbench.measure.machine import device_name, set_up
+from mtlbench.measure.kernels import use_any_kernels
+from mtlbench.measure.provenance import device_name
 
 ROUNDS, WARM_UP = 30, 3
 
@@ -22,7 +23,7 @@ def measure(networks: Mapping[str, nn.Module], image_size: Sequence[int], thread
         network → batch size as text → {"median", "low", "high", "device", "threads"}; low and high: 10 % and 90 % points.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    set_up(threads)
+    use_any_kernels(threads)
     image = torch.rand(1, 3, *image_size).to(device).contiguous(memory_format=torch.channels_last)
     times: dict[str, list[float]] = {name: [] for name in networks}
     ready = {

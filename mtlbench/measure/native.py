@@ -59,9 +59,9 @@ class NativeImages:
     ) -> Tensor:
         """The images of the given ids after the corruption, at the network's resolution: uint8 [N, 3, H, W] on the CPU."""
         images = []
-        for one in ids:
-            native = torch.from_numpy(self._dataset.native_image(self._keys[one])).permute(2, 0, 1)[None]
-            changed = corrupt(native.contiguous(), name, severity, keys=[one], dataset=dataset, textures=textures)
+        for image_id in ids:
+            native = torch.from_numpy(self._dataset.native_image(self._keys[image_id])).permute(2, 0, 1)[None]
+            changed = corrupt(native.contiguous(), name, severity, keys=[image_id], dataset=dataset, textures=textures)
             fitted = self._dataset.fit_image(changed[0].permute(1, 2, 0).contiguous().numpy())
             images.append(torch.from_numpy(np.ascontiguousarray(fitted)).permute(2, 0, 1))
         return torch.stack(images)

@@ -1,4 +1,4 @@
-"""What a network predicts under corruption, to look at: one line a corruption, one column a task."""
+"""What a network predicts under corruption, to look at: one line per corruption, one column per task."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LEFT, _TOP, _GAP = 130, 22, 2
 
 Picture = np.ndarray | str
 Line = tuple[str, list[Picture]]
-"""What stands on the left, then the image and one picture (or words) a task."""
+"""What stands on the left, then the image and one picture (or words) per task."""
 
 
 @dataclass(frozen=True)
@@ -60,16 +60,16 @@ def strip(
         raise UserError(f"There is no test image {image}: expected 0 to {len(split) - 1}.")
     batch = split.batch(torch.tensor([image]))
     pixels = as_bytes(batch.image)
-    shown = [task for task in selected.tasks if batch.rows is None or len(batch.rows[task.name])]
-    targets = [target_picture(task, batch.target(task.name)[0]) for task in shown]
-    found: list[Line] = [("target", [_pixels(pixels), *targets])]
-    found.append(("clean", [_pixels(pixels), *_predicted(selected, shown, batch, pixels)]))
+    drawn = [task for task in selected.tasks if batch.rows is None or len(batch.rows[task.name])]
+    targets = [target_picture(task, batch.target(task.name)[0]) for task in drawn]
+    lines: list[Line] = [("target", [_pixels(pixels), *targets])]
+    lines.append(("clean", [_pixels(pixels), *_predicted(selected, drawn, batch, pixels)]))
     for name in names:
         keys = [split.ids[image]]
         changed = corrupt(pixels, name, severity, keys=keys, dataset=selected.dataset, textures=textures)
         title = f"{label(name, own_textures=textures is not None)} {severity}"
-        found.append((title, [_pixels(changed), *_predicted(selected, shown, batch, changed)]))
-    return ["image", *(task.name for task in shown)], found
+        lines.append((title, [_pixels(changed), *_predicted(selected, drawn, batch, changed)]))
+    return ["image", *(task.name for task in drawn)], lines
 
 
 def prediction_strip(
@@ -83,17 +83,17 @@ def prediction_strip(
     """Write the picture of `strip`; folders are made as needed."""
     from PIL import Image, ImageDraw
 
-    heads, found = strip(selected, image, names, severity, textures)
+    heads, lines = strip(selected, image, names, severity, textures)
     full_height, full_width = selected.test.images.shape[1:3]
     scale = _SIDE / max(full_height, full_width)
     height, width = round(full_height * scale), round(full_width * scale)
-    across, down = len(heads), len(found)
+    across, down = len(heads), len(lines)
     sheet = Image.new("RGB", (_LEFT + across * (width + _GAP), 2 * _TOP + down * (height + _GAP)), "white")
     draw = ImageDraw.Draw(sheet)
     draw.text((8, 5), f"{selected.title}, test image {image}", fill="black")
     for column, head in enumerate(heads):
         draw.text((_LEFT + column * (width + _GAP) + 4, _TOP + 4), head, fill="black")
-    for place, (title, pictures) in enumerate(found):
+    for place, (title, pictures) in enumerate(lines):
         top = 2 * _TOP + place * (height + _GAP)
         draw.text((8, top + height // 2 - 6), title, fill="black")
         for column, picture in enumerate(pictures):

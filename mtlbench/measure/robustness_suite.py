@@ -62,15 +62,15 @@ class Suite:
 
     def describe(self, own_textures: bool = False) -> list[dict[str, Any]]:
         """What tables and pictures need to know of each corruption, without importing any."""
-        known = [CORRUPTIONS[name] for name in self.corruptions]
+        corruptions = [CORRUPTIONS[name] for name in self.corruptions]
         return [
             {
-                "name": one.name,
-                "label": label(one.name, own_textures=own_textures),
-                "group": one.group,
-                "keeps_geometry": one.keeps_geometry,
+                "name": corruption.name,
+                "label": label(corruption.name, own_textures=own_textures),
+                "group": corruption.group,
+                "keeps_geometry": corruption.keeps_geometry,
             }
-            for one in known
+            for corruption in corruptions
         ]
 
 
@@ -102,12 +102,12 @@ def disqualified(augmentation: Augmentation, overlaps: Mapping[str, tuple[str, .
     Raises:
         KeyError: nobody has decided yet what a field of the augmentation overlaps with.
     """
-    found = {}
-    for one in fields(augmentation):
-        anticipated = overlaps[one.name]
-        if getattr(augmentation, one.name) != one.default:
-            found.update(dict.fromkeys(anticipated, f"training augments with {one.name}"))
-    return found
+    reasons: dict[str, str] = {}
+    for option in fields(augmentation):
+        anticipated = overlaps[option.name]
+        if getattr(augmentation, option.name) != option.default:
+            reasons.update(dict.fromkeys(anticipated, f"training augments with {option.name}"))
+    return reasons
 
 
 def pgd_steps(radius: float) -> int:

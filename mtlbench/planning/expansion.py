@@ -18,7 +18,7 @@ from mtlbench.config.settings import Settings, make_settings
 from mtlbench.contract import Dataset
 from mtlbench.data.store import Prepared
 from mtlbench.errors import UserError, did_you_mean
-from mtlbench.measure.machine import resolve_precision
+from mtlbench.measure.kernels import gpu_has_bf16
 from mtlbench.planning import plugin_files
 from mtlbench.planning.experiment import DatasetEntry, Experiment, MethodEntry
 from mtlbench.planning.protocol import card
@@ -52,6 +52,7 @@ def expand(
     overrides: Mapping[str, Any] | None = None,
     threads: int = 1,
     skip_bad: bool = False,
+    bf16: Callable[[], bool] = gpu_has_bf16,
 ) -> list[TrialSpec]:
     """All trials of an experiment, single-task references first; everything is checked before anything is prepared.
 
@@ -61,6 +62,7 @@ def expand(
         overrides: settings from the command line, over everything else.
         threads: CPU threads per trial.
         skip_bad: leave unreadable samples out instead of stopping.
+        bf16: whether the device that trains has bf16; asked for `precision = auto` alone.
 
     Raises:
         UserError: an unknown or broken plugin, a refused hyper-parameter, option or setting.
@@ -81,7 +83,7 @@ def expand(
         key = combination.data.model_dump_json()
         if key not in prepared:
             prepared[key] = prepare(combination.data, combination.dataset)
-        trials += _trials(combination, prepared[key], experiment, threads)
+        trials += _trials(combination, prepared[key], experiment, threads, bf16)
     return unique(trials)
 
 
@@ -109,10 +111,14 @@ def _on_dataset(
         yield _Combination(method_entry, method, dataset, data, settings)
 
 
-def _trials(combination: _Combination, prepared: Prepared, experiment: Experiment, threads: int) -> Iterator[TrialSpec]:
+def _trials(
+    combination: _Combination, prepared: Prepared, experiment: Experiment, threads: int, bf16: Callable[[], bool]
+) -> Iterator[TrialSpec]:
     """One trial per seed."""
     entry, method, data, settings = combination.entry, combination.method, combination.data, combination.settings
-    precision = resolve_precision(settings)
+    precision: str = settings.precision
+    if precision == "auto":
+        precision = "bf16" if bf16() else "fp32"
     sizes = {name: len(split) for name, split in prepared.splits.items()}
     protocol = card(data.name, prepared.dataset, prepared.fingerprint, sizes, settings, precision)
     plugins = (method.architecture, method.strategy, combination.dataset)

@@ -8,10 +8,9 @@ from pathlib import Path
 import torch
 
 from mtlbench.errors import UserError
-from mtlbench.planning.trial_spec import TrialSpec
 from mtlbench.records import Evaluation, Record
 from mtlbench.records.epochs_on_test import EpochsOnTest
-from mtlbench.running.trained import load_weights
+from mtlbench.running.trained import load_weights, read_spec
 from mtlbench.running.trial import Trial
 from mtlbench.training.checkpoints import CheckpointStore
 
@@ -35,7 +34,7 @@ def evaluate_epochs_on_test(record: Record, work: Path, watch: Callable[[int, in
             f"{len(wanted)} selectable epochs. Train it again with --keep-checkpoints into an empty results folder, or with "
             "`mtlbench train --force`."
         )
-    trial = Trial(TrialSpec.model_validate_json((folder / "spec.json").read_text(encoding="utf-8")), work)
+    trial = Trial(read_spec(folder), work)
     evaluations: dict[int, Evaluation] = {}
     for number, epoch in enumerate(sorted(wanted), start=1):
         load_weights(trial.network, epochs[epoch])

@@ -13,7 +13,8 @@ from mtlbench.contract import Architecture, Augmentation, Dataset
 from mtlbench.data.store import Prepared
 from mtlbench.measure.cost import inference_flops, parameters
 from mtlbench.measure.evaluator import Evaluator
-from mtlbench.measure.machine import PeakMemory, provenance
+from mtlbench.measure.memory import PeakMemory
+from mtlbench.measure.provenance import provenance
 from mtlbench.measure.robustness import evaluate_robustness
 from mtlbench.planning.protocol import protocol_id
 from mtlbench.planning.trial_spec import TrialSpec

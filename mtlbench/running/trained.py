@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
+from pydantic import ValidationError
 from torch import nn
 
 from mtlbench.contract import Architecture
@@ -26,23 +28,59 @@ def rebuild_deployed(spec: TrialSpec, structure: Mapping[str, Any]) -> nn.Module
     return network.deploy()
 
 
-def load_selected(folder: Path) -> Selected:
+def read_spec(folder: Path, trust: bool = False) -> TrialSpec:
+    """The specification of a finished trial, from the folder of its run (`runs/<id>`).
+
+    Args:
+        trust: the plugins that the file carries may be run. Without it they are run only where the same files are on this
+            machine: somebody else's folder must not run code unasked.
+
+    Raises:
+        UserError: there is no such file, it is damaged, or it carries plugins that are not on this machine.
+    """
+    file = folder / "spec.json"
+    try:
+        spec = TrialSpec.model_validate_json(file.read_text(encoding="utf-8"))
+    except OSError:
+        raise UserError(f"{folder} holds no finished trial: there is no spec.json. Name a folder runs/<id>.") from None
+    except ValidationError as error:
+        reason = error.errors()[0]
+        place = ".".join(map(str, reason["loc"]))
+        raise UserError(f"{file} is damaged ({place}: {reason['msg']}). Train the trial again.") from None
+    foreign = [name for name, text in spec.files.items() if not _is_here(Path(name), text)]
+    if foreign and not trust:
+        raise UserError(
+            f"{file} carries code that is not on this machine ({', '.join(Path(name).name for name in foreign)}), and it "
+            "would be run: read it there, and give --trust if you trust it."
+        )
+    return spec
+
+
+def _is_here(path: Path, text: str) -> bool:
+    try:
+        return path.read_text(encoding="utf-8") == text
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
+def load_selected(folder: Path, trust: bool = False) -> Selected:
     """A finished trial's network and test images, from the folder of its run (`runs/<id>`).
+
+    Args:
+        trust: see `read_spec`.
 
     Raises:
         UserError: the folder holds no finished trial, or one whose plugins or weights do not fit any more.
     """
-    spec_file, weights_file = folder / "spec.json", folder / "selected.pt"
-    for file in (spec_file, weights_file):
-        if not file.is_file():
-            raise UserError(f"{folder} holds no finished trial: there is no {file.name}. Name a folder runs/<id>.")
-    spec = TrialSpec.model_validate_json(spec_file.read_text(encoding="utf-8"))
+    spec, weights_file = read_spec(folder, trust), folder / "selected.pt"
+    if not weights_file.is_file():
+        raise UserError(f"{folder} holds no finished trial: there is no selected.pt. Name a folder runs/<id>.")
     registry = spec.registry()
     data = open_dataset(spec.data, registry.dataset(spec.data.name).cls)
     network = build_network(spec, spec.resolve(registry), data.dataset)
     try:
         load_weights(network, weights_file)
-    except (KeyError, RuntimeError) as error:
+    except (KeyError, RuntimeError, UnpicklingError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(
             f"The weights in {weights_file} do not fit {spec.method} as it is now ({reason}). Train it again."

@@ -19,7 +19,8 @@ from mtlbench.data.loader import Loader
 from mtlbench.data.store import Prepared, Progress, prepare
 from mtlbench.errors import UserError
 from mtlbench.measure.evaluator import Evaluator
-from mtlbench.measure.machine import PeakMemory, set_up
+from mtlbench.measure.kernels import gpu_has_bf16, use_reproducible_kernels
+from mtlbench.measure.memory import PeakMemory
 from mtlbench.measure.skill_scale import SkillScale
 from mtlbench.planning.trial_spec import DataSpec, TrialSpec
 from mtlbench.records import Evaluation, write, write_text
@@ -49,7 +50,8 @@ class Trial:
     def __init__(self, spec: TrialSpec, work: Path, device: torch.device | None = None, keep: bool = False) -> None:
         self.spec, self.folder = spec, work / spec.id
         self.device = device or device_of(1)
-        set_up(spec.threads)
+        use_reproducible_kernels(spec.threads)
+        check_precision(spec, self.device)
         self.memory = PeakMemory(self.device)
         registry = spec.registry()
         self.method: Method = spec.resolve(registry)
@@ -130,6 +132,19 @@ class Trial:
 def device_of(gpus: float) -> torch.device:
     """Where a trial with so many GPUs computes: a GPU only if it was given one."""
     return torch.device("cuda" if gpus > 0 and torch.cuda.is_available() else "cpu")
+
+
+def check_precision(spec: TrialSpec, device: torch.device) -> None:
+    """Compare what this device can do with what the trial was planned for.
+
+    Raises:
+        UserError: `precision = auto` resolved to bf16 where the trial was planned, and this device has none.
+    """
+    if spec.settings.precision == "auto" and spec.precision == "bf16" and not (device.type == "cuda" and gpu_has_bf16()):
+        raise UserError(
+            f"{spec.title}: `precision = auto` was planned as bf16, and the device that trains ({device.type}) has none: "
+            "give --precision fp32, or use machines of one kind."
+        )
 
 
 def check_sources(spec: TrialSpec, plugins: Sequence[Plugin]) -> None:

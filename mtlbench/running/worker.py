@@ -48,7 +48,7 @@ def make_worker() -> type:
             self._end()
 
         def step(self) -> dict[str, Any]:
-            from mtlbench.measure.machine import release_memory
+            from mtlbench.measure.memory import release_memory
             from mtlbench.running.exclusive import finished_record, trial_lock
             from mtlbench.running.trial import Trial, device_of
 

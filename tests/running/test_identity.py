@@ -10,6 +10,9 @@ import torch
 from tiny import trials
 
 from mtlbench.errors import UserError
+from mtlbench.measure.kernels import use_reproducible_kernels
+from mtlbench.measure.latency import measure
+from mtlbench.measure.memory import PeakMemory
 from mtlbench.running.trial import Trial, device_of
 
 
@@ -34,10 +37,34 @@ def test_a_trial_without_a_gpu_of_its_own_computes_on_the_cpu(monkeypatch: pytes
     assert device_of(0.25).type == "cuda"
 
 
+@pytest.mark.parametrize(("gpus", "has_bf16", "expected"), [(0.0, True, "fp32"), (1.0, True, "bf16"), (1.0, False, "fp32")])
+def test_automatic_precision_follows_from_the_resources(
+    gpus: float, has_bf16: bool, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (spec,) = trials(tmp_path, ["hard_sharing"], settings={"precision": "auto"}, bf16=lambda: gpus != 0 and has_bf16)
+    assert spec.precision == spec.protocol["precision"] == expected
+    if expected == "bf16":
+        with pytest.raises(UserError, match=r"was planned as bf16, and the device that trains .cpu. has none"):
+            Trial(spec, tmp_path / "runs", device=torch.device("cpu"))
+
+
+def test_latency_is_measured_with_the_kernels_of_deployment(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    class Network(torch.nn.Module):
+        def forward(self, image: torch.Tensor) -> torch.Tensor:
+            seen.append(torch.are_deterministic_algorithms_enabled())
+            return image
+
+    use_reproducible_kernels(1)
+    measure({"network": Network()}, (8, 8), 1)
+    assert seen and not any(seen)
+    use_reproducible_kernels(1)
+    assert torch.are_deterministic_algorithms_enabled()
+
+
 def test_the_order_of_trials_does_not_show_in_peak_memory(tmp_path: Path) -> None:
     """A process that ran a large trial before measures the small one's memory, not the large one's."""
-    from mtlbench.measure.machine import PeakMemory
-
     cpu = torch.device("cpu")
     large = PeakMemory(cpu)
     block = torch.ones(64 * 2**20)

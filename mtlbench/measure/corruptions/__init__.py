@@ -7,6 +7,7 @@ dark_and_cold = corrupt(images, "frost", 3, keys=["frame_0001", "frame_0002"], d
 ```
 """
 
+from mtlbench.measure.corruptions.corruption_sheet import draw_corruptions
 from mtlbench.measure.corruptions.registry import (
     COMMON,
     CORRUPTIONS,
@@ -20,7 +21,6 @@ from mtlbench.measure.corruptions.registry import (
     Corruption,
     label,
 )
-from mtlbench.measure.corruptions.sheet import contact_sheet
 from mtlbench.measure.corruptions.suite import corrupt, suite_version
 
 __all__ = [
@@ -34,8 +34,8 @@ __all__ = [
     "SEVERITIES",
     "SUITE_VERSION",
     "Corruption",
-    "contact_sheet",
     "corrupt",
+    "draw_corruptions",
     "label",
     "suite_version",
 ]

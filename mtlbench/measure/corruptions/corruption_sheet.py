@@ -1,4 +1,4 @@
-"""A contact sheet: one image under every corruption and severity, to look at."""
+"""One image under every corruption and severity, drawn on one sheet."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +13,7 @@ _LARGEST_SIDE = 256
 _MARGIN_LEFT, _MARGIN_TOP, _GAP = 150, 24, 2
 
 
-def contact_sheet(
+def draw_corruptions(
     image: Tensor,
     path: str | Path,
     *,
@@ -21,7 +21,7 @@ def contact_sheet(
     seed: int = 0,
     textures: str | Path | None = None,
 ) -> None:
-    """Write a PNG with one row a corruption and one column a severity (15 × 5 by default).
+    """Write a PNG with one row per corruption and one column per severity (15 × 5 by default).
 
     Args:
         image: uint8 [C, H, W], C = 3 or 1. It is corrupted at its own size and shown at most 256 pixels long.

@@ -39,7 +39,7 @@ def _normal_quantiles(device: torch.device) -> Tensor:
 
 
 def image_digests(seed: int, dataset: str, corruption: str, severity: int, keys: Iterable[int | str]) -> list[bytes]:
-    """One 32-byte digest an image; an id counts as its text, so 7 and "7" are the same image."""
+    """One 32-byte digest per image; an id counts as its text, so 7 and "7" are the same image."""
     prefix = blake2b(f"{seed}\x1f{dataset}\x1f{corruption}\x1f{severity}\x1f".encode(), digest_size=32)
     digests = []
     for key in keys:
@@ -53,7 +53,7 @@ class Draws:
     """The random numbers of a batch of images, each with a stream of its own.
 
     Args:
-        digests: one an image, from `image_digests`. Bytes 0-7 are the stream's key, the rest feeds `scalar`.
+        digests: one per image, from `image_digests`. Bytes 0-7 are the stream's key, the rest feeds `scalar`.
         device: where the numbers are wanted.
     """
 
@@ -97,10 +97,10 @@ class Draws:
         return look_up(_normal_quantiles(self.device), self.indices(*shape))
 
     def scalar(self, low: float, high: float) -> list[float]:
-        """One uniform number an image, known to the host: for angles and offsets that decide which pixels are read."""
+        """One uniform number per image, known to the host: for angles and offsets that decide which pixels are read."""
         start = 8 + 4 * self._scalars_drawn
         if start + 4 > len(self._digests[0]):
-            raise RuntimeError("a corruption may draw six scalars an image")
+            raise RuntimeError("a corruption may draw six scalars per image")
         self._scalars_drawn += 1
         words = (int.from_bytes(d[start : start + 4], "little") for d in self._digests)
         return [low + (high - low) * (word + 0.5) / 2**32 for word in words]

@@ -33,7 +33,7 @@ def speckle_noise(images: Tensor, severity: int, draws: Draws) -> Tensor:
 
 
 def shot_noise(images: Tensor, severity: int, draws: Draws) -> Tensor:
-    """Poisson(rate x) / rate: photons counted. Inverse transform by table, one row of quantiles a grey level."""
+    """Poisson(rate x) / rate: photons counted. Inverse transform by table, one row of quantiles per grey level."""
     index = draws.indices(*images.shape[1:])
     quantile = index.bitwise_right_shift_(4)
     return look_up(_shot_table(SHOT_RATE[severity - 1], images.device), quantile.add_(images, alpha=_SHOT_QUANTILES))

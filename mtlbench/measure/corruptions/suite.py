@@ -1,4 +1,4 @@
-"""`corrupt`: the one way in. Checks the arguments, gives every image its random numbers, keeps batches in the cache."""
+"""`corrupt`, the suite's entry point: checks the arguments, gives every image its random numbers, works in cached pieces."""
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
@@ -58,7 +58,7 @@ def corrupt(
         images: uint8 [N, C, H, W] on any device, C = 3 (RGB) or 1 (grey), H and W ≥ 32.
         name: one of `CORRUPTIONS`.
         severity: 1 (mild) … 5 (strong); 0 returns the images as they are.
-        keys: one id an image, a number or a text. Together with `dataset`, `name`, `severity` and `seed` it fixes the
+        keys: one id per image, a number or a text. Together with `dataset`, `name`, `severity` and `seed` it fixes the
             image's random numbers: its result depends on neither the batch, the order nor the thread count.
         dataset: the dataset's name, so that equal ids of two datasets differ.
         seed: another draw of everything random.
@@ -97,7 +97,7 @@ def corrupt(
 
 @lru_cache(maxsize=1)
 def _keep_freed_memory() -> None:
-    """Let the C library reuse the memory of our temporaries (once a process).
+    """Let the C library reuse the memory of our temporaries (once per process).
 
     glibc hands freed blocks back to the system above a size that it learns from the largest block freed so far; every
     temporary then has to be mapped again, page by page, which takes longer than the arithmetic on it: at 256 × 512 pixels
