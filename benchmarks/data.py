@@ -18,9 +18,8 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from mtlbench.contract.dataset import Augmentation, Card, Dataset, Key, Sample
-from mtlbench.contract.hyper import Hyper
-from mtlbench.data.augment import augment, draw
+from mtlbench.contract import Augmentation, Card, Dataset, Hyper, Key, Sample
+from mtlbench.data.augment import augment, random_crop_and_flip
 from mtlbench.data.loader import Loader
 from mtlbench.data.store import prepare
 from mtlbench.tasks import Depth, Normals, Segmentation
@@ -28,7 +27,7 @@ from mtlbench.tasks.base import Task
 
 SIZE = (128, 256)
 BATCH = 8
-MOVES = Augmentation(zooms=(1.0, 1.2, 1.5), flip=True)
+AUGMENTATION = Augmentation(zooms=(1.0, 1.2, 1.5), flip=True)
 
 
 class Noise(Dataset):
@@ -72,15 +71,15 @@ def main() -> None:
         split = prepare(dataset, "noise", Path(cache)).splits["train"]
         print(f"{torch.get_num_threads()} threads, {device}")
         print(f"prepared {given.images} images in {time.perf_counter() - start:.1f} s")
-        for name, moves in (("plain", None), ("augmented", MOVES)):
-            loader = Loader(split, split.tasks, BATCH, seed=0, device=device, augmentation=moves)
+        for name, augmentation in (("plain", None), ("augmented", AUGMENTATION)):
+            loader = Loader(split, split.tasks, BATCH, seed=0, device=device, augmentation=augmentation)
             seconds = [_seconds(partial(_iterate, loader, epoch), device) for epoch in range(3)]
             print(f"epoch, {name}: first {seconds[0]:.2f} s, then {min(seconds[1:]):.2f} s")
         indices = torch.randperm(len(split))[:BATCH]
-        batch, move = split.batch(indices, device), draw(MOVES, 0, 0, indices.numpy())
-        read = _milliseconds(lambda: split.batch(indices, device), device)
-        moved = _milliseconds(lambda: augment(batch, split.tasks, move), device)
-        print(f"a batch of {BATCH}: read {read:.2f} ms, augment {moved:.2f} ms ({moved / read:.1f} times reading)")
+        batch, change = split.batch(indices, device), random_crop_and_flip(AUGMENTATION, 0, 0, indices.numpy())
+        reading = _milliseconds(lambda: split.batch(indices, device), device)
+        augmenting = _milliseconds(lambda: augment(batch, split.tasks, change), device)
+        print(f"a batch of {BATCH}: read {reading:.2f} ms, augment {augmenting:.2f} ms")
 
 
 def _iterate(loader: Loader, epoch: int) -> int:

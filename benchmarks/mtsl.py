@@ -24,7 +24,7 @@ import torch
 
 from mtlbench.contract import Architecture, Batch, NetworkConfig, Budget, OptimizerSpec, Phase, Run
 from mtlbench.measure.cost import count_flops
-from mtlbench.measure.machine import peak_memory
+from mtlbench.measure.memory import peak_memory
 from mtlbench.methods._mtsl_phases import Structure
 from mtlbench.methods.equal import Equal
 from mtlbench.methods.mtsl import MTSL

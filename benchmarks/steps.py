@@ -28,7 +28,7 @@ import torch
 
 from mtlbench.contract import Architecture, Batch, NetworkConfig, Budget, JacobianStrategy, OptimizerSpec, Run, Strategy
 from mtlbench.measure.cost import count_flops
-from mtlbench.measure.machine import peak_memory
+from mtlbench.measure.memory import peak_memory
 from mtlbench.networks.backbone import BackboneSpec
 from mtlbench.networks.heads import HeadSpec
 from mtlbench.tasks import Depth, Segmentation

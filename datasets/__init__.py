@@ -1,1 +1,1 @@
-"""Datasets, one file each; a file whose name starts with an underscore is a helper of its neighbours."""
+"""The datasets: one file or one package each. Names that start with an underscore hold helpers and are no datasets."""

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from mtlbench.contract.dataset import BadSample, Card, Dataset, Key, Sample
-from mtlbench.contract.hyper import Hyper
-from mtlbench.datasets._files import Array, read_rgb, shrunk
-from mtlbench.datasets._folders import Folders, existing
-from mtlbench.errors import UserError, did_you_mean
+from mtlbench.contract import BadSample, Card, Hyper, Key, Sample, UserError, did_you_mean
 from mtlbench.tasks import Attributes
-from mtlbench.tasks.base import Task
+
+from ._shared.arrays import Array
+from ._shared.folder_dataset import FolderDataset
+from ._shared.reading import middle_square, read_rgb, resize_by_area
 
 IMAGES, ATTRIBUTES, PARTITION = "img_align_celeba", "list_attr_celeba.txt", "list_eval_partition.txt"
 IDENTITY = "identity_CelebA.txt"
@@ -40,7 +39,7 @@ celeba/
     identity_CelebA.txt                         (if there: bootstraps are clustered by person)"""
 
 
-class CelebA(Dataset):
+class CelebA(FolderDataset):
     """Face attributes: 40 binary tasks, or groups of attributes as tasks.
 
     Liu et al., Deep Learning Face Attributes in the Wild, ICCV 2015, arXiv:1411.7766.
@@ -49,11 +48,12 @@ class CelebA(Dataset):
     groups: dict[str, tuple[str, ...]] = Hyper(
         {}, help='tasks: name → attributes, "*" for all not named elsewhere; empty: each of the 40 attributes is a task'
     )
-    size: int = Hyper(64, help="side of prepared images in pixels", check="32 <= v <= 256")
+    size: int = Hyper(64, ge=32, le=256, help="side of prepared images in pixels")
     crop: Literal["none", "square"] = Hyper(
         "none", help="none squeezes the whole 178×218 image; square takes its middle 178×178"
     )
 
+    name: ClassVar[str] = "celeba"
     card: ClassVar[Card] = Card(
         title="CelebA (2015)",
         summary="202,599 aligned faces of 10,177 people with 40 binary attributes; official splits of 162,770, 19,867 and "
@@ -77,28 +77,17 @@ class CelebA(Dataset):
 
     def __init__(self, root: Path | None, options: Mapping[str, Any]) -> None:
         super().__init__(root, options)
-        self._folders = Folders("celeba", self.card, root)
-        self._folder, _ = self._folders.find({"torchvision": ATTRIBUTES})
         self._columns = _columns(self.groups)
         self._tasks = tuple(
             Attributes(task, len(columns), tuple(NAMES[column] for column in columns))
             for task, columns in self._columns.items()
         )
-
-    @property
-    def tasks(self) -> tuple[Task, ...]:
-        """One task an attribute, or one a group."""
-        return self._tasks
-
-    @property
-    def image_size(self) -> tuple[int, int]:
-        """(height, width)."""
-        return self.size, self.size
+        self._image_size = (self.size, self.size)
 
     def index(self) -> Mapping[str, Sequence[Key]]:
         """Official splits; keys are file names."""
         splits: dict[str, list[Key]] = {split: [] for split in SPLITS.values()}
-        folder = self._require_folder()
+        folder = self._whole_folder
         for name, value in _pairs(folder / PARTITION).items():
             if value not in SPLITS:
                 raise UserError(f"celeba: {folder / PARTITION} puts {name} into split {value!r}, expected 0, 1 or 2.")
@@ -107,23 +96,27 @@ class CelebA(Dataset):
 
     def load(self, key: Key) -> Sample:
         """One face and its attributes."""
-        folder, name = self._require_folder(), str(key)
+        folder, name = self._whole_folder, str(key)
         if name not in self._labels:
             raise BadSample(f"{folder / ATTRIBUTES} has no line for {name}")
-        picture = read_rgb(folder / IMAGES / name)
+        image = read_rgb(folder / IMAGES / name)
         if self.crop == "square":
-            side = min(picture.size)
-            left, top = (picture.width - side) // 2, (picture.height - side) // 2
-            picture = picture.crop((left, top, left + side, top + side))
+            image = middle_square(image)
         labels = self._labels[name]
         targets = {task: labels[columns] for task, columns in self._columns.items()}
-        return {"image": shrunk(picture, self.size, self.size), **targets}
+        return {"image": resize_by_area(image, self.size, self.size), **targets}
 
-    def files(self) -> Sequence[Path]:
-        """The lists and all images that exist."""
-        folder = self._require_folder()
-        lists = [folder / name for name in (ATTRIBUTES, PARTITION, IDENTITY)]
-        return existing([*lists, *(folder / IMAGES / str(key) for keys in self.index().values() for key in keys)])
+    def list_files(self) -> Sequence[Path]:
+        """The official lists."""
+        return [self._whole_folder / name for name in (ATTRIBUTES, PARTITION, IDENTITY)]
+
+    def sample_files(self, key: Key) -> Iterable[Path]:
+        """The image."""
+        return [self._whole_folder / IMAGES / str(key)]
+
+    def find_folder(self) -> Path | None:
+        """The first candidate that holds the list of attributes."""
+        return self.folders.find({"torchvision": ATTRIBUTES})[0]
 
     def scene(self, key: Key) -> str | None:
         """The person, where the list of identities is there."""
@@ -133,21 +126,21 @@ class CelebA(Dataset):
         """How val was cut."""
         return "official splits"
 
-    def _require_folder(self) -> Path:
-        if self._folder is None:
-            raise self._folders.not_found()
-        self._folders.require(self._folder, IMAGES, PARTITION)
-        return self._folder
+    @cached_property
+    def _whole_folder(self) -> Path:
+        """The folder, if the images and the list of splits are in it."""
+        self.folders.require(self.folder, IMAGES, PARTITION)
+        return self.folder
 
     @cached_property
     def _identities(self) -> dict[str, str]:
-        path = self._require_folder() / IDENTITY
+        path = self._whole_folder / IDENTITY
         return _pairs(path) if path.exists() else {}
 
     @cached_property
     def _labels(self) -> dict[str, Array]:
         """File name → int8 [40], 0 or 1."""
-        path = self._require_folder() / ATTRIBUTES
+        path = self._whole_folder / ATTRIBUTES
         lines = path.read_text(encoding="utf-8").splitlines()
         if len(lines) < 2 or tuple(lines[1].split()) != NAMES:
             raise UserError(

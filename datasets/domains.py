@@ -1,21 +1,19 @@
-"""One classification task a domain, each with images of its own, from a folder a domain (as DomainNet is laid out)."""
+"""One classification task per domain, each with images of its own, from one folder per domain (the layout of DomainNet)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
-from mtlbench.contract.dataset import Augmentation, BadSample, Card, Dataset, Key, Sample
-from mtlbench.contract.hyper import Hyper
-from mtlbench.datasets._files import read_image, shrunk
-from mtlbench.datasets._folders import Folders, existing
-from mtlbench.errors import UserError, did_you_mean
-from mtlbench.tasks import Classification
-from mtlbench.tasks.base import Task
+from mtlbench.contract import Augmentation, BadSample, Card, Hyper, Key, Sample, UserError, did_you_mean
+from mtlbench.tasks import Classification, Task
+
+from ._shared.folder_dataset import FolderDataset
+from ._shared.reading import middle_square, read_image, resize_by_area
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 VAL_EVERY = 7
@@ -29,7 +27,7 @@ domains/
     DOMAIN_train.txt  DOMAIN_test.txt           (if there, for every domain: lines "DOMAIN/CLASS/FILE NUMBER")"""
 
 
-class Domains(Dataset):
+class Domains(FolderDataset):
     """Multi-input data: every domain (clipart, photographs, sketches, …) is a classification task on its own images.
 
     As AdaShare evaluates on DomainNet (Peng et al., Moment Matching for Multi-Source Domain Adaptation, ICCV 2019,
@@ -37,10 +35,11 @@ class Domains(Dataset):
     """
 
     domains: tuple[str, ...] = Hyper((), help="the domains' folders, in order; empty takes all, in alphabetical order")
-    size: int = Hyper(224, help="side of prepared images: the middle square, resized", check="32 <= v <= 512")
+    size: int = Hyper(224, ge=32, le=512, help="side of prepared images: the middle square, resized")
 
+    name: ClassVar[str] = "domains"
     card: ClassVar[Card] = Card(
-        title="Domains (a folder a domain, such as DomainNet, 2019)",
+        title="Domains (one folder per domain, such as DomainNet, 2019)",
         summary="Any images in folders DOMAIN/CLASS. Every domain is a classification task with images of its own, and all "
         "tasks have the same classes.",
         source="for DomainNet: Peng, Bai, Xia, Huang, Saenko and Wang, Moment Matching for Multi-Source Domain Adaptation, "
@@ -61,25 +60,21 @@ class Domains(Dataset):
     augmentation: ClassVar[Augmentation] = Augmentation(zooms=(1.0, 1.15, 1.3), flip=True)
     defaults: ClassVar[Mapping[str, Any]] = {"output_stride": 32, "batch_size": 32}
 
-    def __init__(self, root: Path | None, options: Mapping[str, Any]) -> None:
-        super().__init__(root, options)
-        self._folders = Folders("domains", self.card, root)
-
     @property
     def tasks(self) -> tuple[Task, ...]:
-        """One classification a domain."""
+        """One classification per domain."""
         return tuple(Classification(domain, channels=len(self._classes)) for domain in self._names)
 
     @property
     def image_size(self) -> tuple[int, int]:
-        """(height, width)."""
+        """(height, width) of prepared images."""
         return self.size, self.size
 
     def index(self) -> Mapping[str, Sequence[Key]]:
         """Keys (domain, class, file name); the domains one after another."""
         splits: dict[str, list[Key]] = {"train": [], "val": [], "test": []}
         for domain in self._names:
-            train, test = self._listed(domain) if self._lists else self._parted(domain)
+            train, test = self._listed(domain) if self._lists else self._cut(domain)
             seen: dict[str, int] = {}
             for key in train:
                 seen[key[1]] = seen.get(key[1], 0) + 1
@@ -89,21 +84,20 @@ class Domains(Dataset):
 
     def load(self, key: Key) -> Sample:
         """One image, and the label of its domain's task."""
-        if not isinstance(key, tuple) or len(key) != 3 or key[0] not in self._names or key[1] not in self._classes:
-            raise BadSample(f"domains has no sample {key!r}: expected (domain, class, file name)")
-        picture = read_image(self._path(key))
-        side = min(picture.size)
-        left, top = (picture.width - side) // 2, (picture.height - side) // 2
-        square = picture.convert("RGB").crop((left, top, left + side, top + side))
+        domain, class_name, _ = self._checked(key)
+        image = middle_square(read_image(self._path(key)).convert("RGB"))
         return {
-            "image": shrunk(square, self.size, self.size),
-            str(key[0]): np.asarray(self._classes.index(str(key[1])), np.int16),
+            "image": resize_by_area(image, self.size, self.size),
+            domain: np.asarray(self._classes.index(class_name), np.int16),
         }
 
-    def files(self) -> Sequence[Path]:
-        """The lists, where they are used, and all images that exist."""
-        images = [self._path(key) for keys in self.index().values() for key in keys if isinstance(key, tuple)]
-        return existing([*self._lists, *images])
+    def list_files(self) -> Sequence[Path]:
+        """The official lists, where they are used."""
+        return self._lists
+
+    def sample_files(self, key: Key) -> Iterable[Path]:
+        """The image."""
+        return [self._path(key)]
 
     def split_rule(self) -> str:
         """How val was cut."""
@@ -118,28 +112,27 @@ class Domains(Dataset):
 
     # Finding files
 
-    @cached_property
-    def _root(self) -> Path:
-        """The folder that holds the domains: the last candidate that has images two folders below it."""
-        for folder in reversed(self._folders.candidates):
+    def find_folder(self) -> Path | None:
+        """The last candidate that has images two folders below it."""
+        for folder in reversed(self.folders.candidates):
             if folder.is_dir() and any(_classes_of(domain) for domain in folder.iterdir() if domain.is_dir()):
                 return folder
-        raise self._folders.not_found()
+        return None
 
     @cached_property
     def _names(self) -> tuple[str, ...]:
-        found = sorted(path.name for path in self._root.iterdir() if path.is_dir() and _classes_of(path))
+        there = sorted(path.name for path in self.folder.iterdir() if path.is_dir() and _classes_of(path))
         for name in self.domains:
-            if name not in found:
+            if name not in there:
                 raise UserError(
-                    f"domains: there is no folder {name!r} with images in {self._root}.{did_you_mean(name, found)}"
+                    f"domains: there is no folder {name!r} with images in {self.folder}.{did_you_mean(name, there)}"
                 )
-        return tuple(dict.fromkeys(self.domains)) or tuple(found)
+        return tuple(dict.fromkeys(self.domains)) or tuple(there)
 
     @cached_property
     def _classes(self) -> tuple[str, ...]:
         """The classes of all domains together, in alphabetical order."""
-        return tuple(sorted({name for domain in self._names for name in _classes_of(self._root / domain)}))
+        return tuple(sorted({name for domain in self._names for name in _classes_of(self.folder / domain)}))
 
     @cached_property
     def _lists(self) -> tuple[Path, ...]:
@@ -148,21 +141,27 @@ class Domains(Dataset):
         Raises:
             UserError: some are there and some are not.
         """
-        paths = tuple(self._root / f"{domain}_{part}.txt" for domain in self._names for part in ("train", "test"))
+        paths = tuple(self.folder / f"{domain}_{part}.txt" for domain in self._names for part in ("train", "test"))
         there = [path for path in paths if path.exists()]
         if there and len(there) < len(paths):
             lost = next(path for path in paths if path not in there)
-            raise self._folders.missing(lost, f"{there[0].name} is there: either all domains have lists, or none")
+            raise self.folders.missing(lost, f"{there[0].name} is there: either all domains have lists, or none")
         return paths if there else ()
 
-    def _path(self, key: tuple[Any, ...]) -> Path:
-        return self._root.joinpath(*map(str, key))
+    def _path(self, key: Key) -> Path:
+        return self.folder.joinpath(*self._checked(key))
+
+    def _checked(self, key: Key) -> tuple[str, str, str]:
+        match key:
+            case (str(domain), str(class_name), str(file)) if domain in self._names and class_name in self._classes:
+                return domain, class_name, file
+        raise BadSample(f"domains has no sample {key!r}: expected (domain, class, file name)")
 
     def _listed(self, domain: str) -> list[list[tuple[str, str, str]]]:
         """Training and test keys, from the official lists."""
         parts = []
         for part in ("train", "test"):
-            path = self._root / f"{domain}_{part}.txt"
+            path = self.folder / f"{domain}_{part}.txt"
             keys = []
             for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
                 if not line.strip():
@@ -174,12 +173,12 @@ class Domains(Dataset):
             parts.append(keys)
         return parts
 
-    def _parted(self, domain: str) -> list[list[tuple[str, str, str]]]:
+    def _cut(self, domain: str) -> list[list[tuple[str, str, str]]]:
         """Training and test keys, by the rule."""
         train: list[tuple[str, str, str]] = []
         test: list[tuple[str, str, str]] = []
-        for name in _classes_of(self._root / domain):
-            for number, path in enumerate(_images(self._root / domain / name), 1):
+        for name in _classes_of(self.folder / domain):
+            for number, path in enumerate(_images(self.folder / domain / name), 1):
                 (train if number % TEST_EVERY else test).append((domain, name, path.name))
         return [train, test]
 

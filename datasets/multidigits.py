@@ -2,40 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import cached_property
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
-from sklearn.datasets import load_digits
 
-from mtlbench.contract.dataset import Card, Dataset, Key, Sample
-from mtlbench.contract.hyper import Hyper
-from mtlbench.datasets._two_digits import SPLITS, TASKS, Array, Compositions, Pool
-from mtlbench.tasks.base import Task
+from mtlbench.contract import Card, Hyper
 
-SIDE = 24
-"""A digit's side on the canvas: 8x8 pixels, enlarged three times."""
-
-_CUTS = (0, 1100, 1397, 1797)
-"""Train, val and test are consecutive runs of the source's 1,797 pictures."""
+from ._shared import sklearn_digits
+from ._shared.two_digits import Pool, TwoDigits
 
 
-class MultiDigits(Dataset):
+class MultiDigits(TwoDigits):
     """Two scikit-learn digits on one canvas: which is on the left, which on the right?"""
 
-    size: int = Hyper(36, help="side of the canvas in pixels; digits are 24 wide and overlap below 48", check="24 < v <= 96")
-    train: int = Hyper(3000, help="number of training compositions", check="1 <= v <= 1000000")
-    val: int = Hyper(600, help="number of validation compositions", check="1 <= v <= 1000000")
-    test: int = Hyper(1000, help="number of test compositions", check="1 <= v <= 1000000")
-    seed: int = Hyper(0, help="seed of the pairing", check="0 <= v < 2 ** 32")
+    size: int = Hyper(36, gt=24, le=96, help="side of the canvas in pixels; digits are 24 wide and overlap below 48")
+    train: int = Hyper(3000, ge=1, le=1_000_000, help="number of training compositions")
+    val: int = Hyper(600, ge=1, le=1_000_000, help="number of validation compositions")
+    test: int = Hyper(1000, ge=1, le=1_000_000, help="number of test compositions")
+    seed: int = Hyper(0, ge=0, lt=2**32, help="seed of the pairing")
 
     card: ClassVar[Card] = Card(
         title="MultiDigits (composed from Optical Recognition of Handwritten Digits, 1998)",
         summary="Two overlapping handwritten digits on one canvas, classified left and right. Runs without any download.",
-        source="E. Alpaydin and C. Kaynak, UCI Machine Learning Repository, https://doi.org/10.24432/C50P49; "
-        "its test part, as embedded in scikit-learn; composition after Sabour et al., NeurIPS 2017",
-        licence="digits: CC BY 4.0",
+        source=f"{sklearn_digits.SOURCE}; composition after Sabour et al., NeurIPS 2017",
+        licence=sklearn_digits.LICENCE,
         defects=(
             "1,797 source pictures only: compositions repeat digits (in other pairs), so their errors are correlated",
             "8x8 pictures enlarged three times: blurred",
@@ -52,47 +43,16 @@ class MultiDigits(Dataset):
     mean: ClassVar[tuple[float, float, float]] = (0.26, 0.26, 0.26)
     std: ClassVar[tuple[float, float, float]] = (0.33, 0.33, 0.33)
 
-    @property
-    def tasks(self) -> tuple[Task, ...]:
-        """Classification of the left and of the right digit."""
-        return TASKS
-
-    @property
-    def image_size(self) -> tuple[int, int]:
-        """(height, width)."""
-        return self.size, self.size
-
-    @cached_property
-    def compositions(self) -> Compositions:
-        """All compositions; made once."""
-        digits = load_digits()
-        images, labels = enlarged(digits.images / 16), digits.target
+    def pools(self) -> Mapping[str, tuple[Pool, Pool]]:
+        """The same pictures for both sides: consecutive runs of the source."""
+        images, labels = sklearn_digits.digits()
+        enlarged = np.round(255 * np.clip(sklearn_digits.enlarge(images), 0, 1)).astype(np.uint8)
         pools = {}
-        for split, low, high in zip(SPLITS, _CUTS[:-1], _CUTS[1:], strict=True):
-            pool = Pool(images[low:high], labels[low:high], np.arange(low, high))
+        for split, (first, stop) in sklearn_digits.SPLITS.items():
+            pool = Pool(enlarged[first:stop], labels[first:stop], np.arange(first, stop))
             pools[split] = (pool, pool)
-        counts = {"train": self.train, "val": self.val, "test": self.test}
-        return Compositions.draw(self.size, pools, counts, self.seed)
-
-    def index(self) -> Mapping[str, Sequence[Key]]:
-        """Keys (split, number)."""
-        return self.compositions.index()
-
-    def load(self, key: Key) -> Sample:
-        """One composition."""
-        return self.compositions.load(key)
+        return pools
 
     def split_rule(self) -> str:
-        """How val was cut."""
-        low, high = _CUTS[1:3]
-        return (
-            f"by source picture, in the source's order (who wrote them is not known): train 0-{low - 1}, "
-            f"val {low}-{high - 1}, test {high}-{_CUTS[3] - 1}; compositions never mix splits"
-        )
-
-
-def enlarged(images: Array) -> Array:
-    """Pictures [N, 8, 8] in [0, 1] to uint8 [N, 24, 24], bilinear between pixel centres."""
-    place = (np.arange(SIDE) + 0.5) * 8 / SIDE - 0.5
-    weights = np.clip(1 - np.abs(place.clip(0, 7)[:, None] - np.arange(8)), 0, 1)
-    return np.round(255 * np.clip(weights @ images @ weights.T, 0, 1)).astype(np.uint8)
+        """How the splits were made."""
+        return f"{sklearn_digits.split_rule()}; compositions never mix splits"

@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.random import Generator, Philox, SeedSequence
-from numpy.typing import NDArray
-from sklearn.datasets import load_digits
+from numpy.random import Generator
 
-from mtlbench.contract.dataset import BadSample, Card, Dataset, Key, Sample
-from mtlbench.contract.hyper import Hyper
-from mtlbench.tasks import Classification
-from mtlbench.tasks.base import Task
+from mtlbench.contract import BadSample, Card, Dataset, Hyper, Key, Sample
+from mtlbench.tasks import Classification, Task
 
-Array = NDArray[Any]
-
-DIGIT = 24
-"""A digit's side on the canvas: 8x8 pixels, enlarged three times."""
-_SPLITS = ("train", "val", "test")
-_CUTS = (0, 1100, 1397, 1797)
-"""Train, val and test are consecutive runs of the source's 1,797 pictures."""
+from ._shared.arrays import Array
+from ._shared.random_stream import random_stream
+from ._shared.sklearn_digits import LICENCE, SIDE, SOURCE, SPLITS, digits, enlarge, split_rule
 
 
 class MultiDomain(Dataset):
@@ -31,18 +22,17 @@ class MultiDomain(Dataset):
     Every source picture appears in one style only, so no two tasks have an image in common, as in DomainNet.
     """
 
-    size: int = Hyper(32, help="side of the canvas in pixels; digits are 24 wide, at a random place", check="24 <= v <= 96")
-    copies: int = Hyper(4, help="renderings of every training picture, each at another place", check="1 <= v <= 100")
-    seed: int = Hyper(0, help="seed of places and colours", check="0 <= v < 2 ** 32")
+    size: int = Hyper(32, ge=24, le=96, help="side of the canvas in pixels; digits are 24 wide, at a random place")
+    copies: int = Hyper(4, ge=1, le=100, help="renderings of every training picture, each at another place")
+    seed: int = Hyper(0, ge=0, lt=2**32, help="seed of places and colours")
 
     card: ClassVar[Card] = Card(
         title="MultiDomain (rendered from Optical Recognition of Handwritten Digits, 1998)",
         summary="Handwritten digits in four styles; every style is a classification task with images of its own.",
-        source="E. Alpaydin and C. Kaynak, UCI Machine Learning Repository, https://doi.org/10.24432/C50P49; "
-        "its test part, as embedded in scikit-learn; rendered by mtlbench (datasets/multidomain.py)",
-        licence="digits: CC BY 4.0",
+        source=f"{SOURCE}; rendered by mtlbench (datasets/multidomain.py)",
+        licence=LICENCE,
         defects=(
-            "about 275 source pictures a style for training, 100 for testing: differences of one point are noise",
+            "about 275 source pictures per style for training, 100 for testing: differences of one point are noise",
             "8x8 pictures enlarged three times: blurred",
         ),
     )
@@ -73,27 +63,23 @@ class MultiDomain(Dataset):
         return {
             split: [
                 (split, number, copy)
-                for number in range(low, high)
+                for number in range(first, stop)
                 for copy in range(self.copies if split == "train" else 1)
             ]
-            for split, low, high in zip(_SPLITS, _CUTS[:-1], _CUTS[1:], strict=True)
+            for split, (first, stop) in SPLITS.items()
         }
 
     def load(self, key: Key) -> Sample:
         """One digit in its style; the label of that style's task only."""
-        if not (isinstance(key, tuple) and len(key) == 3 and key[0] in _SPLITS and 0 <= int(key[1]) < _CUTS[-1]):
-            raise BadSample(f"multidomain has no sample {key!r}: expected (split, number, copy)")
-        number, copy = int(key[1]), int(key[2])
-        rng = Generator(Philox(SeedSequence(self.seed, spawn_key=(number, copy))))
+        number, copy = _checked(key)
+        images, labels = digits()
+        rng = random_stream(self.seed, number, copy)
         canvas = np.zeros((self.size, self.size))
-        top, left = rng.integers(0, self.size - DIGIT + 1, 2)
-        canvas[top : top + DIGIT, left : left + DIGIT] = _enlarged(self._digits.images[number] / 16)
+        top, left = rng.integers(0, self.size - SIDE + 1, 2)
+        canvas[top : top + SIDE, left : left + SIDE] = enlarge(images[number])
         style = self.style(number)
         picture = np.clip(STYLES[style](canvas, rng), 0, 1)
-        return {
-            "image": np.round(255 * picture).astype(np.uint8),
-            style: np.asarray(self._digits.target[number], np.int16),
-        }
+        return {"image": np.round(255 * picture).astype(np.uint8), style: np.asarray(labels[number], np.int16)}
 
     def style(self, number: int) -> str:
         """The style that a source picture is shown in."""
@@ -105,22 +91,15 @@ class MultiDomain(Dataset):
 
     def split_rule(self) -> str:
         """How the splits were made."""
-        low, high = _CUTS[1:3]
-        return (
-            f"by source picture, in the source's order (who wrote them is not known): train 0-{low - 1}, "
-            f"val {low}-{high - 1}, test {high}-{_CUTS[3] - 1}; picture n is shown in style n mod {len(STYLES)} only"
-        )
-
-    @cached_property
-    def _digits(self) -> Any:
-        return load_digits()
+        return f"{split_rule()}; picture n is shown in style n mod {len(STYLES)} only"
 
 
-def _enlarged(image: Array) -> Array:
-    """A picture [8, 8] to [24, 24], bilinear between pixel centres."""
-    place = ((np.arange(DIGIT) + 0.5) * 8 / DIGIT - 0.5).clip(0, 7)
-    weights = np.clip(1 - np.abs(place[:, None] - np.arange(8)), 0, 1)
-    return weights @ image @ weights.T
+def _checked(key: Key) -> tuple[int, int]:
+    """Number of the source picture, and copy."""
+    match key:
+        case (str(split), int(number), int(copy)) if split in SPLITS and 0 <= number < len(digits()[1]):
+            return number, copy
+    raise BadSample(f"multidomain has no sample {key!r}: expected (split, number, copy)")
 
 
 def _ink(stroke: Array, rng: Generator) -> Array:

@@ -11,14 +11,15 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from torchvision import datasets as torchvision_datasets
 
-from mtlbench.contract.dataset import Card, Dataset, Download, Key, Sample
-from mtlbench.contract.hyper import Hyper
-from mtlbench.datasets._two_digits import SPLITS, TASKS, Compositions, Pool
-from mtlbench.errors import UserError
-from mtlbench.tasks.base import Task
+from mtlbench.contract import Card, Download, Hyper, UserError
+
+from ._shared.two_digits import SPLITS, Pool, TwoDigits
 
 SIDE = 28
 """A digit's side on the canvas in pixels."""
+
+_TORCHVISION = {"MNIST": torchvision_datasets.MNIST, "FashionMNIST": torchvision_datasets.FashionMNIST}
+"""Name of a source's folder → the class that reads and downloads it."""
 
 _KINDS = {"mnist": ("MNIST", "MNIST"), "fashion": ("FashionMNIST", "FashionMNIST"), "mixed": ("MNIST", "FashionMNIST")}
 """What stands on the left and on the right, by the option `source`."""
@@ -32,7 +33,7 @@ ROOT/
   FashionMNIST/raw/{train,t10k}-{images-idx3,labels-idx1}-ubyte    (source=fashion, mixed)"""
 
 
-class MultiMNIST(Dataset):
+class MultiMNIST(TwoDigits):
     """Two MNIST digits or FashionMNIST items on one canvas: which is on the left, which on the right?
 
     Sabour et al., NeurIPS 2017, arXiv:1710.09829; as multi-task learning by Sener and Koltun, NeurIPS 2018,
@@ -42,13 +43,11 @@ class MultiMNIST(Dataset):
     source: Literal["mnist", "fashion", "mixed"] = Hyper(
         "mnist", help="mnist, fashion, or mixed: a digit left, an item right"
     )
-    size: int = Hyper(
-        36, help="side of the canvas in pixels; digits are 28 wide and overlap below 56", check="28 < v <= 112"
-    )
-    train: int = Hyper(20000, help="number of training compositions", check="1 <= v <= 10000000")
-    val: int = Hyper(5000, help="number of validation compositions", check="1 <= v <= 10000000")
-    test: int = Hyper(10000, help="number of test compositions", check="1 <= v <= 10000000")
-    seed: int = Hyper(0, help="seed of the pairing", check="0 <= v < 2 ** 32")
+    size: int = Hyper(36, gt=28, le=112, help="side of the canvas in pixels; digits are 28 wide and overlap below 56")
+    train: int = Hyper(20000, ge=1, le=10_000_000, help="number of training compositions")
+    val: int = Hyper(5000, ge=1, le=10_000_000, help="number of validation compositions")
+    test: int = Hyper(10000, ge=1, le=10_000_000, help="number of test compositions")
+    seed: int = Hyper(0, ge=0, lt=2**32, help="seed of the pairing")
 
     card: ClassVar[Card] = Card(
         title="MultiMNIST (composed from MNIST, 1998, and FashionMNIST, 2017)",
@@ -74,16 +73,6 @@ class MultiMNIST(Dataset):
     mean: ClassVar[tuple[float, float, float]] = (0.15, 0.15, 0.15)
     std: ClassVar[tuple[float, float, float]] = (0.32, 0.32, 0.32)
 
-    @property
-    def tasks(self) -> tuple[Task, ...]:
-        """Classification of the left and of the right picture."""
-        return TASKS
-
-    @property
-    def image_size(self) -> tuple[int, int]:
-        """(height, width)."""
-        return self.size, self.size
-
     @cached_property
     def folder(self) -> Path:
         """The folder that holds torchvision's layout; downloaded into a cache when none was named.
@@ -105,22 +94,11 @@ class MultiMNIST(Dataset):
             f"Expected:\n{self.card.tree}"
         )
 
-    @cached_property
-    def compositions(self) -> Compositions:
-        """All compositions; files are read once, when first needed."""
+    def pools(self) -> Mapping[str, tuple[Pool, Pool]]:
+        """The pictures of both sides; reads the files."""
         pools = {name: self._pools(name) for name in self._names()}
         left, right = _KINDS[self.source]
-        counts = {"train": self.train, "val": self.val, "test": self.test}
-        both = {split: (pools[left][split], pools[right][split]) for split in SPLITS}
-        return Compositions.draw(self.size, both, counts, self.seed)
-
-    def index(self) -> Mapping[str, Sequence[Key]]:
-        """Keys (split, number)."""
-        return self.compositions.index()
-
-    def load(self, key: Key) -> Sample:
-        """One composition."""
-        return self.compositions.load(key)
+        return {split: (pools[left][split], pools[right][split]) for split in SPLITS}
 
     def files(self) -> Sequence[Path]:
         """The raw idx files."""
@@ -128,13 +106,13 @@ class MultiMNIST(Dataset):
 
     def downloads(self) -> Sequence[Download]:
         """The raw files, from torchvision's addresses with its checksums."""
-        found: list[Download] = []
+        downloads: list[Download] = []
         for name in self._names():
-            kind = getattr(torchvision_datasets, name)
-            for file, md5 in kind.resources:
-                addresses = tuple(mirror + file for mirror in kind.mirrors)
-                found.append(Download(addresses, f"{name}/raw/{file}", md5))
-        return found
+            source = _TORCHVISION[name]
+            for file, md5 in source.resources:
+                addresses = tuple(mirror + file for mirror in source.mirrors)
+                downloads.append(Download(addresses, f"{name}/raw/{file}", md5))
+        return downloads
 
     def split_rule(self) -> str:
         """How val was cut from train."""
@@ -153,7 +131,7 @@ class MultiMNIST(Dataset):
         """Have torchvision download what is missing; the reason if it cannot."""
         try:
             for name in self._names():
-                getattr(torchvision_datasets, name)(root, download=True)
+                _TORCHVISION[name](root, download=True)
         except (RuntimeError, OSError) as error:
             return str(error).splitlines()[0].rstrip(":") if str(error) else type(error).__name__
         return None
@@ -161,11 +139,15 @@ class MultiMNIST(Dataset):
     def _pools(self, name: str) -> dict[str, Pool]:
         train, test = (self._read(name, official) for official in (True, False))
         held_out = train.sources % _VAL_EVERY == _VAL_EVERY - 1
-        return {"train": train.take(np.flatnonzero(~held_out)), "val": train.take(np.flatnonzero(held_out)), "test": test}
+        return {
+            "train": train.subset(np.flatnonzero(~held_out)),
+            "val": train.subset(np.flatnonzero(held_out)),
+            "test": test,
+        }
 
     def _read(self, name: str, train: bool) -> Pool:
         try:
-            data = getattr(torchvision_datasets, name)(self.folder, train=train, download=False)
+            data = _TORCHVISION[name](self.folder, train=train, download=False)
             images, labels = data.data.numpy(), data.targets.numpy()
         except (RuntimeError, ValueError, AssertionError, IndexError, OSError) as error:
             part = f"{'train' if train else 't10k'} file in {(self.folder / name / 'raw').absolute()}"

@@ -6,19 +6,25 @@ from mtlbench.contract.dataset import Augmentation, BadSample, Card, Dataset, Do
 from mtlbench.contract.hyper import Choice, Hyper, LogUniform, Uniform
 from mtlbench.contract.jacobian import JacobianStrategy
 from mtlbench.contract.network import Maps, MultiTaskNetwork, NetworkConfig, Rows
-from mtlbench.contract.optim import OptimizerSpec, restore_by_name, state_by_name
+from mtlbench.contract.optim import OptimizerSpec, restore_by_name, set_lr, state_by_name
 from mtlbench.contract.phase import Pass, Phase
-from mtlbench.contract.run import Budget, Run, TaskLosses, detached, total
+from mtlbench.contract.run import Budget, Run, TaskLosses, derive_seed, detached, total
 from mtlbench.contract.strategy import Strategy
 from mtlbench.errors import UserError, did_you_mean
+from mtlbench.networks.backbone import Backbone
+from mtlbench.networks.heads import resize
 from mtlbench.networks.plan import SharingPlan
+from mtlbench.networks.residual import BasicBlock, Bottleneck
 from mtlbench.networks.sharing import SharingGraph, Unit
 
 __all__ = [
     "Architecture",
     "Augmentation",
+    "Backbone",
     "BadSample",
+    "BasicBlock",
     "Batch",
+    "Bottleneck",
     "Budget",
     "Card",
     "Choice",
@@ -44,9 +50,12 @@ __all__ = [
     "Uniform",
     "Unit",
     "UserError",
+    "derive_seed",
     "detached",
     "did_you_mean",
+    "resize",
     "restore_by_name",
+    "set_lr",
     "state_by_name",
     "total",
 ]

@@ -1,9 +1,9 @@
 """Gradient accumulation, with one meaning for every strategy: a step's losses are means over pieces of its batch.
 
 The pieces go through the network one after another, and again when their gradient is asked for (activation
-checkpointing, Chen et al., arXiv:1604.06174): memory is that of one piece, at the price of another forward pass a
-backward pass. A strategy sees the losses of the whole batch, whatever it does with them: products, logarithms, a gradient
-a task, a second look. A step stays one step, clipped once.
+checkpointing, Chen et al., arXiv:1604.06174): memory is that of one piece, at the price of another forward pass per
+backward pass. A strategy sees the losses of the whole batch, whatever it does with them: products, logarithms, one
+gradient per task, a second evaluation. A step stays one step, clipped once.
 """
 
 from __future__ import annotations
@@ -36,4 +36,4 @@ def accumulated(losses: Losses, batch: Batch, count: int, network: nn.Module) ->
         for task, loss in checkpoint(losses, piece, use_reentrant=False, context_fn=contexts).items():
             share = piece.labelled[task].sum() / batch.labelled[task].sum()
             terms.setdefault(task, []).append(float(share) * loss)
-    return {task: torch.stack(found).sum() for task, found in terms.items()}
+    return {task: torch.stack(parts).sum() for task, parts in terms.items()}

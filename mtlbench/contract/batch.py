@@ -14,11 +14,11 @@ class Batch:
 
     Attributes:
         image: float32 [B, 3, H, W] in [0, 1] (networks normalise themselves).
-        targets: one tensor a task, [B, *target_shape] in the task's own encoding. Samples without a label hold the
+        targets: one tensor per task, [B, *target_shape] in the task's own encoding. Samples without a label hold the
             task's invalid value everywhere.
-        labelled: bool [B] a task, on the CPU: which samples carry a label of it. Asking costs no synchronisation.
+        labelled: bool [B] per task, on the CPU: which samples carry a label of it. Asking costs no synchronisation.
         index: int64 [B] on the CPU: the samples' positions in their split.
-        rows: None when every task is predicted on every image; else (multi-input data) int64 a task, ascending: the
+        rows: None when every task is predicted on every image; else (multi-input data) int64 per task, ascending: the
             images that are this task's own, on the images' device.
     """
 
@@ -50,5 +50,7 @@ class Batch:
         rows = self.rows
         if rows is not None:
             rows = {task: own[(own >= start) & (own < stop)] - start for task, own in rows.items()}
-        targets, labelled = ({key: one[start:stop] for key, one in part.items()} for part in (self.targets, self.labelled))
+        targets, labelled = (
+            {task: tensor[start:stop] for task, tensor in tensors.items()} for tensors in (self.targets, self.labelled)
+        )
         return Batch(self.image[start:stop], targets, labelled, self.index[start:stop], rows)

@@ -22,7 +22,7 @@ Key = Hashable
 """Names one sample within its dataset: a string, an integer or a tuple of such."""
 
 Sample = dict[str, np.ndarray]
-"""`"image"`: uint8 [H, W, 3]; one array a task (its `target_shape` and `dtype`); a task without a label is left out."""
+"""`"image"`: uint8 [H, W, 3]; one array per task (its `target_shape` and `dtype`); a task without a label is left out."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,9 @@ class Dataset(Configurable, ABC):
         card: what the dataset is and how to get it.
         version: preparation version; raise it when `load` changes what it returns.
         embedded: True when it runs without any file of the user.
-        thread_safe: True when `load` may be called from several threads at once.
+        thread_safe: True when `load` may be called from several threads at once; samples are then read in parallel. Leave
+            it False where `load` uses a shared open file, changes attributes, or calls `np.load` without a lock (whose
+            parser of headers is not safe in every release of Python).
         multi_input: True when every task has images of its own (then each sample holds targets of one task only).
         mean, std: per-channel normalisation of images in [0, 1].
         augmentation: what training does to samples unless an experiment says otherwise.
@@ -130,7 +132,7 @@ class Dataset(Configurable, ABC):
 
     @abstractmethod
     def load(self, key: Key) -> Sample:
-        """One sample. Called once a sample when the dataset is prepared, from any process, in any order.
+        """One sample. Called once per sample when the dataset is prepared, from any process, in any order.
 
         Raises:
             BadSample: a file is missing, truncated, of a wrong shape, or holds values out of range; names the file.
@@ -145,7 +147,12 @@ class Dataset(Configurable, ABC):
         return ()
 
     def scene(self, key: Key) -> str | None:
-        """The scene (city, room, identity) a sample belongs to, by which bootstraps are clustered; None where unknown."""
+        """What a sample shares with others that look alike (city and drive, room, person): the cluster of a bootstrap.
+
+        Samples of one scene are not independent, so confidence intervals over images resample whole scenes. Two keys of one
+        scene give equal strings, in whichever split they are. The default, None, is for data whose scenes are not known:
+        every image then counts as a scene of its own.
+        """
         return None
 
     def split_rule(self) -> str:

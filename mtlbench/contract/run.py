@@ -86,7 +86,7 @@ class Run:
     def generator(self, *name: object) -> torch.Generator:
         """A CPU random stream of the method's own, determined by the trial's seed, the epoch and the name.
 
-        Ask for it once an epoch and draw from it; the same name in the same epoch starts the same stream again, which is
+        Ask for it once per epoch and draw from it; the same name in the same epoch starts the same stream again, which is
         what makes a resumed trial equal to an undisturbed one.
         """
         return torch.Generator().manual_seed(derive_seed("method", self.seed, self.epoch, *name))

@@ -77,7 +77,7 @@ class Strategy(Configurable, nn.Module):
         return {}
 
     def stream(self, *name: object) -> torch.Generator:
-        """`run.generator`, asked for once an epoch: a CPU random stream to draw from step after step.
+        """`run.generator`, asked for once per epoch: a CPU random stream to draw from step after step.
 
         Name it after the task it serves, and the draws do not depend on the order of the tasks.
         """
@@ -93,7 +93,7 @@ class Strategy(Configurable, nn.Module):
 
     def groups(self, parameters: Iterable[nn.Parameter]) -> list[ParamGroup]:
         """Parameter groups for an optimizer: the given parameters, and the strategy's own learned ones undecayed."""
-        groups: list[ParamGroup] = [{"params": [one for one in parameters if one.requires_grad]}]
+        groups: list[ParamGroup] = [{"params": [parameter for parameter in parameters if parameter.requires_grad]}]
         if own := list(self.parameters()):
             groups.append({"params": own, "weight_decay": 0.0})
         return groups
@@ -125,11 +125,11 @@ class Strategy(Configurable, nn.Module):
 
     def advance(self, optimizer: str = "weights") -> None:
         """Step with the gradients that are in place, clipped as the protocol says."""
-        one = self.optimizers[optimizer]
+        stepped = self.optimizers[optimizer]
         if self.run.optimizer.clip > 0:
-            weights = [weight for group in one.param_groups for weight in group["params"]]
+            weights = [weight for group in stepped.param_groups for weight in group["params"]]
             nn.utils.clip_grad_norm_(weights, self.run.optimizer.clip)
-        one.step()
+        stepped.step()
 
 
 __all__ = ["Strategy", "TaskLosses", "detached", "total"]

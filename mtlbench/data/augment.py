@@ -1,7 +1,7 @@
-"""Zoom, crop and mirror: one move of an image and all of its dense targets, batched, on the device.
+"""Zoom, crop and flip of an image and all of its dense targets alike, batched, on the device.
 
-Positions move here; what the *values* of a target become (depth / zoom, normals turned) is its task's business
-(`Task.moved`). A sample's result does not depend on the batch that it is in: its numbers are drawn for the image
+Positions change here; what the *values* of a target become (depth divided by the zoom, normals turned) is the task's part
+(`Task.augmented`). A sample's result does not depend on the batch that it is in: its numbers are drawn for the image
 (`mtlbench.data.order`), its coordinates are computed in float64 on the host, and it is sampled by itself.
 """
 
@@ -23,8 +23,8 @@ from mtlbench.tasks.base import Task
 
 
 @dataclass(frozen=True)
-class Move:
-    """How each image of a batch is moved.
+class CropAndFlip:
+    """The zoom, crop and flip of each image of a batch.
 
     Attributes:
         zoom: float64 [B], > 1 enlarges.
@@ -40,47 +40,47 @@ class Move:
 
     @property
     def active(self) -> bool:
-        """Whether any image moves at all."""
+        """Whether any image changes at all."""
         return bool(self.flip.any() or (self.zoom != 1).any())
 
 
-def draw(augmentation: Augmentation, seed: int, epoch: int, images: ArrayLike) -> Move:
-    """The moves of images (positions in their split, [B]) in an epoch."""
+def random_crop_and_flip(augmentation: Augmentation, seed: int, epoch: int, images: ArrayLike) -> CropAndFlip:
+    """What augmentation does to images (positions in their split, [B]) in an epoch."""
     random = order.uniform(seed, order.AUGMENTATION, epoch, images, draws=4)
     zooms = np.asarray(augmentation.zooms, np.float64)
     zoom = zooms[(random[:, 0] * len(zooms)).astype(np.int64)]
-    return Move(zoom, random[:, 1], random[:, 2], (random[:, 3] < 0.5) & augmentation.flip)
+    return CropAndFlip(zoom, random[:, 1], random[:, 2], (random[:, 3] < 0.5) & augmentation.flip)
 
 
-def augment(batch: Batch, tasks: Sequence[Task], move: Move, fill: Sequence[float] = (0.0, 0.0, 0.0)) -> Batch:
-    """The batch after the move: images bilinear, dense targets nearest, targets of whole images unchanged.
+def augment(batch: Batch, tasks: Sequence[Task], change: CropAndFlip, fill: Sequence[float] = (0.0, 0.0, 0.0)) -> Batch:
+    """The batch, zoomed, cropped and flipped: images bilinear, dense targets nearest, targets of whole images unchanged.
 
     Args:
-        tasks: the tasks of the batch's targets; a target that is made from the image follows the moved image.
+        tasks: the tasks of the batch's targets; a target that is made from the image follows the augmented image.
         fill: colour in [0, 1] where a zoom < 1 leaves no image; targets are invalid there.
     """
-    if not move.active:
+    if not change.active:
         return batch
     device, (height, width) = batch.image.device, batch.image.shape[-2:]
-    y = _coordinates(move.zoom, move.top, height)
-    x = _coordinates(move.zoom, move.left, width)
-    x = np.where(move.flip[:, None], x[:, ::-1], x)
+    y = _coordinates(change.zoom, change.top, height)
+    x = _coordinates(change.zoom, change.left, width)
+    x = np.where(change.flip[:, None], x[:, ::-1], x)
     nearest = _Nearest(y, x, height, width, device)
     image = nearest.image(batch.image, fill)
-    resized = np.flatnonzero(move.zoom != 1)
+    resized = np.flatnonzero(change.zoom != 1)
     if len(resized):
         rows = torch.from_numpy(resized).to(device)
         # Images of their own size were copied exactly above; bilinear weights would blur them by rounding errors.
         image[rows] = _bilinear(batch.image[rows], y[resized], x[resized], fill)
-    zoom = torch.from_numpy(move.zoom.astype(np.float32)).to(device)
-    flip = torch.from_numpy(move.flip).to(device)
+    zoom = torch.from_numpy(change.zoom.astype(np.float32)).to(device)
+    flip = torch.from_numpy(change.flip).to(device)
     targets: dict[str, Tensor] = {}
     for task in tasks:
         target = batch.targets[task.name]
         if task.from_image:
             target = nearest.fill_outside(image, task.invalid)
         elif task.dense:
-            target = task.moved(nearest.target(target, task.invalid), zoom, flip)
+            target = task.augmented(nearest.target(target, task.invalid), zoom, flip)
         targets[task.name] = target
     return replace(batch, image=image, targets={**batch.targets, **targets})
 

@@ -1,4 +1,10 @@
-"""Downloads that can be taken up again and are checked: only for data whose licence allows a direct download."""
+"""Direct downloads of raw files, for data whose licence allows them.
+
+Written here because no library does all of it: pooch (1.9) and torchvision's utilities know one address per file and begin
+an interrupted download anew. Here a download continues where it stopped (HTTP ranges), several addresses are tried in
+order, the checksum is verified before a file gets its name, `.gz` is unpacked, progress goes to the harness's own callback,
+and no path may lead out of the folder that the user named.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +15,7 @@ import shutil
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from mtlbench.contract.dataset import Download
 from mtlbench.data.fingerprint import Progress
@@ -20,15 +26,16 @@ _TIMEOUT = 60.0
 
 
 def fetch(download: Download, folder: Path, progress: Progress | None = None) -> Path:
-    """One file, downloaded, checked, and unpacked where its name ends in `.gz`; returns where it is.
+    """One file, downloaded, verified, and unpacked where its name ends in `.gz`; returns where it is.
 
     What an interrupted download left (`NAME.part`) is continued where the server allows it. The file gets its name only when
-    its checksum is right, so whoever finds it finds all of it.
+    its checksum is right, so a file that has its name is complete.
 
     Raises:
         UserError: no address answers, the checksum is wrong, or the folder cannot be written to.
+        ValueError: the download's path is not below the folder (a mistake in the plugin).
     """
-    packed = folder / download.path
+    packed = _below(folder, download.path)
     target = packed.with_suffix("") if packed.suffix == ".gz" else packed
     if target.exists():
         return target
@@ -43,22 +50,34 @@ def fetch(download: Download, folder: Path, progress: Progress | None = None) ->
     return target
 
 
+def fetch_all(downloads: Sequence[Download], folder: Path, progress: Progress | None = None) -> list[Path]:
+    """All files, one after another."""
+    return [fetch(download, folder, progress) for download in downloads]
+
+
+def _below(folder: Path, relative: str) -> Path:
+    path = PurePosixPath(relative)
+    if path.is_absolute() or ".." in path.parts or not path.parts:
+        raise ValueError(f"a download's path must lie below the folder of the data, not {relative!r}")
+    return folder / path
+
+
 def _download(download: Download, packed: Path, progress: Progress | None) -> None:
     partial = packed.with_name(packed.name + ".part")
-    reasons: list[str] = []
+    failures: list[str] = []
     for address in download.addresses:
         try:
             _continue(address, partial, progress)
         except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
-            reasons.append(f"{address}: {getattr(error, 'reason', error)}")
+            failures.append(f"{address}: {getattr(error, 'reason', error)}")
             continue
-        found = _md5(partial)
-        if found == download.md5:
+        checksum = _md5(partial)
+        if checksum == download.md5:
             partial.replace(packed)
             return
         partial.unlink()
-        reasons.append(f"{address}: checksum {found}, expected {download.md5}")
-    tried = "; ".join(reasons)
+        failures.append(f"{address}: checksum {checksum}, expected {download.md5}")
+    tried = "; ".join(failures)
     raise UserError(f"{packed.name} could not be downloaded ({tried}). Try again, or put it into {packed.parent} yourself.")
 
 
@@ -99,8 +118,3 @@ def _md5(path: Path) -> str:
         while block := file.read(_BLOCK):
             digest.update(block)
     return digest.hexdigest()
-
-
-def fetch_all(downloads: Sequence[Download], folder: Path, progress: Progress | None = None) -> list[Path]:
-    """All files, one after another."""
-    return [fetch(one, folder, progress) for one in downloads]

@@ -1,4 +1,4 @@
-"""What a split's labels look like, in a line a task: how many there are, and how they are spread."""
+"""What a split's labels look like, in one line per task: how many there are, and how they are spread."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from mtlbench.contract.batch import Batch
 from mtlbench.contract.dataset import Augmentation
 from mtlbench.data import order
-from mtlbench.data.augment import augment, draw
+from mtlbench.data.augment import augment, random_crop_and_flip
 from mtlbench.data.split import Split
 from mtlbench.tasks.base import Task
 
@@ -25,7 +25,7 @@ class Loader:
     Args:
         split: where the samples come from.
         tasks: whose targets are augmented: the split's tasks, or those that are trained.
-        batch_size: samples a training batch.
+        batch_size: samples per training batch.
         seed: of order and augmentation.
         device: where batches go.
         augmentation: what `epoch` does to samples; the default does nothing.
@@ -67,8 +67,8 @@ class Loader:
             chosen = order_of_epoch[number * self.batch_size : (number + 1) * self.batch_size]
             batch = self.split.batch(chosen, self.device)
             if self.augmentation.active:
-                move = draw(self.augmentation, self.seed, epoch, chosen.numpy())
-                batch = augment(batch, self.tasks, move, self.split.mean)
+                change = random_crop_and_flip(self.augmentation, self.seed, epoch, chosen.numpy())
+                batch = augment(batch, self.tasks, change, self.split.mean)
             yield batch
 
     def plain(self, indices: Tensor | None = None, batch_size: int | None = None) -> Iterator[Batch]:

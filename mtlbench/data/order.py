@@ -1,4 +1,4 @@
-"""Random numbers that belong to an image, not to a moment: a hash of (seed, stream, epoch, image).
+"""Random numbers of an image that depend on nothing drawn before: a hash of (seed, stream, epoch, image).
 
 No generator is advanced anywhere, so the numbers do not depend on the batch size, on what else was drawn, on how often a
 method passes over the data, or on where a resumed run took up again: two methods with one seed see the same images in the

@@ -23,7 +23,7 @@ class Split:
         scenes: the scene of each sample, None where unknown.
         images: uint8 [N, H, W, 3], memory-mapped.
         tensors: `"image"` (the same memory) and every stored task's targets [N, *target_shape]; not to be written to.
-        labelled: bool [N] a task: which samples have at least one valid element.
+        labelled: bool [N] per task: which samples have at least one valid element.
         mean: the dataset's mean colour in [0, 1].
         multi_input: True when every task has images of its own.
     """

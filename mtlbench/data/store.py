@@ -1,6 +1,6 @@
 """The prepared store: a dataset's samples, checked once and kept as memory-mapped arrays.
 
-    cache/NAME-KEY/meta.json                 fingerprint, what was skipped, samples a split; written last
+    cache/NAME-KEY/meta.json                 fingerprint, what was skipped, samples per split; written last
     cache/NAME-KEY/SPLIT/image.npy           uint8 [N, H, W, 3]
     cache/NAME-KEY/SPLIT/task-TASK.npy       targets [N, *target_shape]; none for tasks made from the image
     cache/NAME-KEY/SPLIT/samples.json        ids, scenes, which samples are labelled
@@ -14,7 +14,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -22,7 +21,7 @@ from mtlbench.contract.dataset import Dataset
 from mtlbench.data.arrays import open_array
 from mtlbench.data.fingerprint import Progress, cheap_key
 from mtlbench.data.split import Split
-from mtlbench.data.writing import cache_lock, task_file, write_store
+from mtlbench.data.writing import SampleLists, StoreMeta, cache_lock, task_file, write_store
 from mtlbench.errors import UserError
 
 
@@ -34,14 +33,14 @@ class Prepared:
         dataset: the plugin that it was made by.
         fingerprint: sha256 of what it was made from.
         splits: by name; `train`, `val` and `test` are always there.
-        meta: the content of `meta.json`: fingerprint, `skipped` samples with reasons, `samples` a split, options.
+        meta: the content of `meta.json`.
         folder: where it lies.
     """
 
     dataset: Dataset
     fingerprint: str
     splits: Mapping[str, Split]
-    meta: Mapping[str, Any]
+    meta: StoreMeta
     folder: Path
 
 
@@ -68,7 +67,7 @@ def prepare(
         with cache_lock(cache, name):
             if not (folder / "meta.json").exists():
                 write_store(dataset, name, folder, skip_bad, progress)
-    meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+    meta: StoreMeta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
     if meta["skipped"] and not skip_bad:
         first = meta["skipped"][0]
         raise UserError(
@@ -83,7 +82,7 @@ def prepare(
 
 
 def _open_split(dataset: Dataset, name: str, folder: Path) -> Split:
-    samples = json.loads((folder / "samples.json").read_text(encoding="utf-8"))
+    samples: SampleLists = json.loads((folder / "samples.json").read_text(encoding="utf-8"))
     arrays = {"image": open_array(folder / "image.npy")}
     for task in dataset.tasks:
         if not task.from_image:

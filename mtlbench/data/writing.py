@@ -13,15 +13,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 from urllib.parse import quote
 
 import torch
 
 from mtlbench.contract.dataset import BadSample, Dataset, Key, Sample
 from mtlbench.data.arrays import ArrayWriter
-from mtlbench.data.checks import check_sample, missing_target
 from mtlbench.data.fingerprint import STORE_FORMAT, Progress, content_fingerprint, threads
+from mtlbench.data.sample_validation import unlabelled_target, validate_sample
 from mtlbench.errors import UserError
 
 REQUIRED_SPLITS = ("train", "val", "test")
@@ -29,7 +29,43 @@ _READ_AHEAD = 4
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
 
 Loaded = tuple[Sample, dict[str, bool]]
-"""A checked sample, and which tasks it is labelled for."""
+"""A valid sample, and which tasks it is labelled for."""
+
+
+class SkippedSample(TypedDict):
+    """A sample that was left out: its split, its id, and why."""
+
+    split: str
+    id: str
+    reason: str
+
+
+class StoreMeta(TypedDict):
+    """The content of a prepared folder's `meta.json`.
+
+    Keys:
+        format: `STORE_FORMAT`.
+        dataset, version, options: of the plugin.
+        fingerprint: sha256 of what the data were made from.
+        samples: how many there are, by split.
+        skipped: samples that were left out.
+    """
+
+    format: int
+    dataset: str
+    version: int
+    options: dict[str, object]
+    fingerprint: str
+    samples: dict[str, int]
+    skipped: list[SkippedSample]
+
+
+class SampleLists(TypedDict):
+    """The content of a split's `samples.json`: one entry per sample, in order."""
+
+    ids: list[str]
+    scenes: list[str | None]
+    labelled: dict[str, list[bool]]
 
 
 def task_file(task: str) -> str:
@@ -72,11 +108,11 @@ def write_store(dataset: Dataset, name: str, folder: Path, skip_bad: bool, progr
     partial = folder.with_name(f".{folder.name}.partial")
     try:
         partial.mkdir()
-        skipped: list[dict[str, str]] = []
+        skipped: list[SkippedSample] = []
         for split, keys in index.items():
             skipped += _write_split(dataset, name, split, keys, partial / split, skip_bad=skip_bad, progress=progress)
         left_out = Counter(entry["split"] for entry in skipped)
-        meta = {
+        meta: StoreMeta = {
             "format": STORE_FORMAT,
             "dataset": name,
             "version": dataset.version,
@@ -123,7 +159,7 @@ def _write_split(
     *,
     skip_bad: bool,
     progress: Progress | None,
-) -> list[dict[str, str]]:
+) -> list[SkippedSample]:
     """Write one split; returns the samples that were left out."""
     folder.mkdir()
     height, width = dataset.image_size
@@ -131,7 +167,7 @@ def _write_split(
     ids: list[str] = []
     scenes: list[str | None] = []
     labelled: dict[str, list[bool]] = {task.name: [] for task in dataset.tasks}
-    skipped: list[dict[str, str]] = []
+    skipped: list[SkippedSample] = []
     with ExitStack() as stack:
         images = stack.enter_context(ArrayWriter(folder / "image.npy", (height, width, 3), "uint8"))
         targets = {
@@ -153,7 +189,7 @@ def _write_split(
                 images.append(sample["image"])
                 for task in stored:
                     target = sample.get(task.name)
-                    targets[task.name].append(missing_target(task, height, width) if target is None else target)
+                    targets[task.name].append(unlabelled_target(task, height, width) if target is None else target)
                 for task_name, flag in flags.items():
                     labelled[task_name].append(flag)
                 ids.append(sample_id(key))
@@ -164,7 +200,8 @@ def _write_split(
             raise UserError(f"{name}: no sample of {split} can be used; the first: {skipped[0]['reason']}.")
         for writer in (images, *targets.values()):
             writer.finish()
-    _write_json(folder / "samples.json", {"ids": ids, "scenes": scenes, "labelled": labelled})
+    lists: SampleLists = {"ids": ids, "scenes": scenes, "labelled": labelled}
+    _write_json(folder / "samples.json", lists)
     return skipped
 
 
@@ -174,7 +211,7 @@ def _load_all(dataset: Dataset, name: str, keys: Sequence[Key]) -> Iterator[tupl
     Not of others: a plugin may hold an open file, and even `np.load` is not safe (it parses headers by
     `ast.literal_eval`, which raises SystemError now and then when two threads are in it; seen with Python 3.11.7).
     """
-    if not getattr(dataset, "thread_safe", False):
+    if not dataset.thread_safe:
         for key in keys:
             yield key, _load(dataset, name, key)
         return
@@ -196,7 +233,7 @@ def _load_all(dataset: Dataset, name: str, keys: Sequence[Key]) -> Iterator[tupl
 def _load(dataset: Dataset, name: str, key: Key) -> Loaded | BadSample:
     try:
         sample = dataset.load(key)
-        check_sample(sample, dataset.tasks, dataset.image_size)
+        validate_sample(sample, dataset.tasks, dataset.image_size)
     except BadSample as error:
         return error
     except OSError as error:  # says which file by itself
@@ -212,11 +249,11 @@ def _load(dataset: Dataset, name: str, key: Key) -> Loaded | BadSample:
 
 def _bytes_needed(dataset: Dataset, index: Mapping[str, Sequence[Key]]) -> int:
     height, width = dataset.image_size
-    targets = sum(missing_target(task, height, width).nbytes for task in dataset.tasks if not task.from_image)
+    targets = sum(unlabelled_target(task, height, width).nbytes for task in dataset.tasks if not task.from_image)
     return sum(map(len, index.values())) * (height * width * 3 + targets)
 
 
-def _write_json(path: Path, content: Any) -> None:
+def _write_json(path: Path, content: StoreMeta | SampleLists) -> None:
     with path.open("w", encoding="utf-8") as file:
         json.dump(content, file, indent=1, default=str)
         file.flush()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 
 from mtlbench.data.split import Split
+from mtlbench.measure.reference_constants import ConstantsFile
 from mtlbench.records import Evaluation
 from mtlbench.tasks import mean_skill, skill
 from mtlbench.tasks.base import Task
@@ -22,26 +24,33 @@ class SkillScale:
     Args:
         tasks: the dataset's tasks.
         train: the split that constants are fitted on.
+        folder: of the prepared data, where what all trials share is kept; None computes it anew.
     """
 
-    def __init__(self, tasks: Sequence[Task], train: Split) -> None:
+    def __init__(self, tasks: Sequence[Task], train: Split, folder: Path | None = None) -> None:
         self.tasks = tuple(tasks)
-        self.constants = {task.name: task.fit_constant(train.chunks(task)) for task in self.tasks}
-        self._metrics: dict[str, dict[str, float]] = {}
+        self._kept = ConstantsFile(folder, self.tasks)
+        self.constants: dict[str, list[float]] = self._kept.get(
+            "constants", lambda: {task.name: task.fit_constant(train.chunks(task)) for task in self.tasks}
+        )
 
     def constant_metrics(self, split: Split, batch_size: int = 64) -> dict[str, float]:
         """Task → primary metric of its reference constant on the split."""
-        if split.name not in self._metrics:
-            meters = {task.name: Meter(task) for task in self.tasks}
-            for indices in torch.arange(len(split)).split(batch_size):
-                batch = split.batch(indices)
-                for task in self.tasks:
-                    target = batch.target(task.name)
-                    if len(target):
-                        constant = task.constant_prediction(self.constants[task.name], target)
-                        meters[task.name].update(constant, target)
-            self._metrics[split.name] = {task.name: meters[task.name].compute()[task.primary.name] for task in self.tasks}
-        return self._metrics[split.name]
+        metrics: dict[str, float] = self._kept.get(
+            f"metrics on {split.name}", lambda: self._constant_metrics(split, batch_size)
+        )
+        return metrics
+
+    def _constant_metrics(self, split: Split, batch_size: int) -> dict[str, float]:
+        meters = {task.name: Meter(task) for task in self.tasks}
+        for indices in torch.arange(len(split)).split(batch_size):
+            batch = split.batch(indices)
+            for task in self.tasks:
+                target = batch.target(task.name)
+                if len(target):
+                    constant = task.constant_prediction(self.constants[task.name], target)
+                    meters[task.name].update(constant, target)
+        return {task.name: meters[task.name].compute()[task.primary.name] for task in self.tasks}
 
     def evaluation(self, metrics: dict[str, dict[str, float]], split: Split) -> Evaluation:
         """Metrics on a split, with their skills."""

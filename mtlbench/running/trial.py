@@ -67,7 +67,7 @@ class Trial:
         self.loader = make_loader(spec, self.data, self.device)
         self.evaluator = Evaluator(
             dataset=spec.data.name,
-            scale=SkillScale(self.data.dataset.tasks, self.data.splits["train"]),
+            scale=SkillScale(self.data.dataset.tasks, self.data.splits["train"], self.data.folder),
             device=self.device,
             batch_size=evaluation_batch(spec.settings, self.data.dataset.image_size),
             autocast=autocast,

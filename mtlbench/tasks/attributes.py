@@ -50,10 +50,6 @@ class Attributes(SetLevel, Task):
     def metrics(self) -> tuple[MetricInfo, ...]:
         return tuple(MetricInfo(name, True, 1.0) for name in ("accuracy", "balanced_accuracy", "f1", "ap"))
 
-    @property
-    def primary(self) -> MetricInfo:
-        return self.metrics[0]
-
     def target_shape(self, height: int, width: int) -> tuple[int, ...]:
         return (self.channels,)
 
@@ -93,11 +89,11 @@ class Attributes(SetLevel, Task):
     def fit_constant(self, targets: Iterable[np.ndarray]) -> list[float]:
         """The majority label of each attribute, 0 or 1."""
         excess = np.zeros(self.channels, np.int64)
-        found = False
+        any_valid = False
         for chunk in targets:
             excess += (chunk == 1).sum(0) - (chunk == 0).sum(0)
-            found = found or bool((chunk != -1).any())
-        require_targets(self, found)
+            any_valid = any_valid or bool((chunk != -1).any())
+        require_targets(self, any_valid)
         return [float(more > 0) for more in excess]
 
     def constant_prediction(self, constant: list[float], target: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""What a task is: its loss, its metrics, how its targets are stored and how they move under augmentation.
+"""What a task is: its loss, its metrics, how its targets are stored and how augmentation changes them.
 
 A task knows tensors and nothing else: no dataset, no network, no method. Everything that is reported about a task comes
 from per-image *sufficient statistics* (`Task.statistics`): the metrics of a set are a function (`Task.summarise`) of
@@ -42,7 +42,7 @@ class Task(ABC):
 
     Attributes:
         kind: the kind's name, as in a protocol card.
-        dense: True when the prediction is a map at the image's resolution, False for one vector an image.
+        dense: True when the prediction is a map at the image's resolution, False for one vector per image.
         from_image: True when the target is the (augmented, clean) image itself and nothing is stored.
         dtype: how targets are stored and handed out (NumPy name).
         invalid: the stored value of an element without a label.
@@ -73,9 +73,9 @@ class Task(ABC):
         """The reported metrics; names are unique within the task."""
 
     @property
-    @abstractmethod
     def primary(self) -> MetricInfo:
-        """The primary metric, one of `metrics`."""
+        """The primary metric, one of `metrics`: the first, unless a kind says otherwise."""
+        return self.metrics[0]
 
     @abstractmethod
     def target_shape(self, height: int, width: int) -> tuple[int, ...]:
@@ -113,8 +113,10 @@ class Task(ABC):
     def constant_prediction(self, constant: list[float], target: Tensor) -> Tensor:
         """The reference prediction, spatially uniform, shaped as a network's output for a batch of targets."""
 
-    def moved(self, target: Tensor, zoom: Tensor, flipped: Tensor) -> Tensor:
-        """What the *values* of targets become when their images are zoomed and mirrored (positions are moved already).
+    def augmented(self, target: Tensor, zoom: Tensor, flipped: Tensor) -> Tensor:
+        """What the *values* of targets become when their images are zoomed and mirrored.
+
+        Positions are the harness's part: the target was resampled before.
 
         Args:
             target: [B, ...] after resampling.

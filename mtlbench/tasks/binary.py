@@ -1,15 +1,47 @@
-"""What binary maps share: the class-balanced loss and counts over thresholds."""
+"""Binary maps: the base of tasks that mark pixels, their class-balanced loss and counts over thresholds."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import ClassVar
+
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mtlbench.tasks.base import Statistics
+from mtlbench.tasks.base import Statistics, Task
+from mtlbench.tasks.constants import count_values, require_targets
 from mtlbench.tasks.reduce import full_precision, image_histograms
 
 UNLABELLED = 255
+_SURE = 20.0
+"""A logit whose sigmoid is 1 or 0 within 2e-9."""
+
+
+class BinaryMap(Task):
+    """A task that marks pixels.
+
+    Target: uint8 [1, H, W], 1 marked, 0 not, 255 unlabelled. Prediction: one logit, [B, 1, H, W]. Reference constant: every
+    pixel is marked.
+    """
+
+    dtype = "uint8"
+    invalid: ClassVar[float] = UNLABELLED
+
+    def target_shape(self, height: int, width: int) -> tuple[int, ...]:
+        return (1, height, width)
+
+    def valid(self, target: Tensor) -> Tensor:
+        return (target != UNLABELLED).flatten(1).any(1)
+
+    def fit_constant(self, targets: Iterable[np.ndarray]) -> list[float]:
+        """[1]: every pixel is marked, whatever the targets, as long as there are any."""
+        require_targets(self, any(count_values([chunk], 2).any() for chunk in targets))
+        return [1.0]
+
+    def constant_prediction(self, constant: list[float], target: Tensor) -> Tensor:
+        return torch.full(target.shape, _SURE if constant[0] else -_SURE, device=target.device)
 
 
 def balanced_cross_entropy(logits: Tensor, target: Tensor, positive_weight: float | None) -> Tensor:

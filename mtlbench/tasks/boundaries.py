@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar
+from collections.abc import Mapping
+from typing import Any
 
-import numpy as np
-import torch
 from torch import Tensor
 
 from mtlbench.errors import UserError
-from mtlbench.tasks.base import MetricInfo, Statistics, Task
-from mtlbench.tasks.binary import UNLABELLED, balanced_cross_entropy, score_histograms, true_false_positives
-from mtlbench.tasks.constants import count_values, require_targets
+from mtlbench.tasks.base import MetricInfo, Statistics
+from mtlbench.tasks.binary import BinaryMap, balanced_cross_entropy, score_histograms, true_false_positives
 
 
-class Boundaries(Task):
+class Boundaries(BinaryMap):
     """Mark the pixels on a boundary.
 
     Target: uint8 [1, H, W], 1 on a boundary, 0 off it, 255 unlabelled. Prediction: one logit, [B, 1, H, W].
@@ -34,8 +31,6 @@ class Boundaries(Task):
     """
 
     kind = "boundaries"
-    dtype = "uint8"
-    invalid: ClassVar[float] = UNLABELLED
 
     def __init__(self, name: str, positive_weight: float | None = 0.95, weight: float = 1.0) -> None:
         super().__init__(name, 1, weight)
@@ -48,13 +43,6 @@ class Boundaries(Task):
     @property
     def metrics(self) -> tuple[MetricInfo, ...]:
         return (MetricInfo("max_f", True, 1.0),)
-
-    @property
-    def primary(self) -> MetricInfo:
-        return self.metrics[0]
-
-    def target_shape(self, height: int, width: int) -> tuple[int, ...]:
-        return (1, height, width)
 
     def loss(self, prediction: Tensor, target: Tensor) -> Tensor:
         """Class-balanced binary cross-entropy, divided by all labelled pixels of the batch."""
@@ -71,17 +59,6 @@ class Boundaries(Task):
         boundary = positives.sum()
         f = 2 * tp.double() / (tp + fp + boundary)
         return {"max_f": float(f.max()) if boundary else float("nan")}
-
-    def valid(self, target: Tensor) -> Tensor:
-        return (target != UNLABELLED).flatten(1).any(1)
-
-    def fit_constant(self, targets: Iterable[np.ndarray]) -> list[float]:
-        """[1]: everything is a boundary, whatever the targets, as long as there are any."""
-        require_targets(self, any(count_values([chunk], 2).any() for chunk in targets))
-        return [1.0]
-
-    def constant_prediction(self, constant: list[float], target: Tensor) -> Tensor:
-        return torch.full(target.shape, 20.0 if constant[0] else -20.0, device=target.device)
 
     def describe(self) -> dict[str, Any]:
         weight = "batch ratio" if self.positive_weight is None else self.positive_weight

@@ -1,4 +1,4 @@
-"""Image classification: one class an image."""
+"""Image classification: one class per image."""
 
 from __future__ import annotations
 
@@ -30,10 +30,6 @@ class Classification(Task):
     @property
     def metrics(self) -> tuple[MetricInfo, ...]:
         return (MetricInfo("accuracy", True, 1.0),)
-
-    @property
-    def primary(self) -> MetricInfo:
-        return self.metrics[0]
 
     def target_shape(self, height: int, width: int) -> tuple[int, ...]:
         return ()

@@ -14,13 +14,13 @@ _DROPPED_BITS = 9
 """Mantissa bits of a float32 that the median's histogram leaves out: 2^22 bins, each 2^-14 of its value wide."""
 
 
-def require_targets(task: Task, found: bool) -> None:
+def require_targets(task: Task, any_valid: bool) -> None:
     """Refuse to fit a constant on nothing.
 
     Raises:
         UserError: no training sample has a valid target for the task.
     """
-    if not found:
+    if not any_valid:
         raise UserError(
             f"task {task.name!r}: no training target is valid, so its reference constant cannot be fitted. Expected at "
             f"least one element other than {task.invalid}; check what the dataset's `load` returns for this task."
@@ -47,8 +47,8 @@ def positive_median(chunks: Iterable[NDArray[np.float32]]) -> float:
     for chunk in chunks:
         values = np.asarray(chunk, np.float32).ravel()
         values = values[np.isfinite(values) & (values > 0)]
-        found = np.bincount(values.view(np.int32) >> _DROPPED_BITS)
-        counts[: len(found)] += found
+        occurrences = np.bincount(values.view(np.int32) >> _DROPPED_BITS)
+        counts[: len(occurrences)] += occurrences
     total = int(counts.sum())
     if not total:
         return float("nan")

@@ -1,4 +1,4 @@
-"""Depth or inverse depth: one positive number a pixel."""
+"""Depth or inverse depth: one positive number per pixel."""
 
 from __future__ import annotations
 
@@ -49,10 +49,6 @@ class Depth(Task):
             *(MetricInfo(f"delta{k}", True, 1.0) for k in (1, 2, 3)),
         )
 
-    @property
-    def primary(self) -> MetricInfo:
-        return self.metrics[0]
-
     def target_shape(self, height: int, width: int) -> tuple[int, ...]:
         return (1, height, width)
 
@@ -97,7 +93,7 @@ class Depth(Task):
     def constant_prediction(self, constant: list[float], target: Tensor) -> Tensor:
         return torch.full_like(target, constant[0])
 
-    def moved(self, target: Tensor, zoom: Tensor, flipped: Tensor) -> Tensor:
+    def augmented(self, target: Tensor, zoom: Tensor, flipped: Tensor) -> Tensor:
         """Depth divided by the zoom, inverse depth multiplied by it; invalid stays invalid."""
         factor = zoom.to(target.dtype).reshape(-1, 1, 1, 1)
         return target * factor if self.inverse else target / factor

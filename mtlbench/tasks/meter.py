@@ -1,4 +1,4 @@
-"""The streaming metric of a task: one `Meter` a task and split, exact at set level."""
+"""The streaming metric of a task: one `Meter` per task and split, exact at set level."""
 
 from __future__ import annotations
 

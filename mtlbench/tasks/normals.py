@@ -1,4 +1,4 @@
-"""Surface normals: one direction a pixel."""
+"""Surface normals: one direction per pixel."""
 
 from __future__ import annotations
 
@@ -47,10 +47,6 @@ class Normals(SetLevel, Task):
             MetricInfo("median_angle", False, 0.0, "°"),
             *(MetricInfo(name, True, 1.0) for name in _WITHIN),
         )
-
-    @property
-    def primary(self) -> MetricInfo:
-        return self.metrics[0]
 
     def target_shape(self, height: int, width: int) -> tuple[int, ...]:
         return (3, height, width)
@@ -104,21 +100,21 @@ class Normals(SetLevel, Task):
     def fit_constant(self, targets: Iterable[np.ndarray]) -> list[float]:
         """[x, y, z]: the mean of all valid training normals, normalised; towards z where they cancel out."""
         total = torch.zeros(3, dtype=torch.float64)
-        found = False
+        any_valid = False
         for chunk in targets:
             normals = torch.from_numpy(np.ascontiguousarray(chunk))
             valid = _valid(normals)
             unit = torch.where(valid[:, None], _unit(normals), 0)
             total += unit.sum((0, 2, 3), dtype=torch.float64)
-            found = found or bool(valid.any())
-        require_targets(self, found)
+            any_valid = any_valid or bool(valid.any())
+        require_targets(self, any_valid)
         length = float(total.norm())
         return (total / length).tolist() if length > 0 else [0.0, 0.0, 1.0]
 
     def constant_prediction(self, constant: list[float], target: Tensor) -> Tensor:
         return target.new_tensor(constant).reshape(1, 3, 1, 1).expand_as(target)
 
-    def moved(self, target: Tensor, zoom: Tensor, flipped: Tensor) -> Tensor:
+    def augmented(self, target: Tensor, zoom: Tensor, flipped: Tensor) -> Tensor:
         """Mirroring negates x; a zoom by s, which divides depth by s, turns n to (x, y, s·z), renormalised."""
         s = zoom.to(target.dtype).reshape(-1, 1, 1)
         mirror = 1 - 2 * flipped.to(target.dtype).reshape(-1, 1, 1)

@@ -34,10 +34,6 @@ class Reconstruction(Task):
     def metrics(self) -> tuple[MetricInfo, ...]:
         return (MetricInfo("mse", False, 0.0),)
 
-    @property
-    def primary(self) -> MetricInfo:
-        return self.metrics[0]
-
     def target_shape(self, height: int, width: int) -> tuple[int, ...]:
         return (3, height, width)
 
@@ -48,7 +44,7 @@ class Reconstruction(Task):
         return masked_mean(torch.where(valid, full_precision(prediction) - target, 0).square(), valid)
 
     def statistics(self, prediction: Tensor, target: Tensor) -> Statistics:
-        """`valid` values (three a pixel) and the sum of their `sq_err`, [B]."""
+        """`valid` values (three per pixel) and the sum of their `sq_err`, [B]."""
         target = _unit_scale(target)
         valid = target.isfinite()
         return {

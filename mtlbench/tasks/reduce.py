@@ -43,7 +43,7 @@ def histogram(index: Tensor, valid: Tensor, bins: int) -> Tensor:
 
 
 def image_histograms(index: Tensor, valid: Tensor, bins: int) -> Tensor:
-    """One histogram an image: `index` and `valid` [B, ...] to int64 [B, bins]."""
+    """One histogram per image: `index` and `valid` [B, ...] to int64 [B, bins]."""
     batch = len(index)
     offset = torch.arange(batch, device=index.device).mul_(bins).reshape(-1, *[1] * (index.ndim - 1))
     return histogram(index + offset, valid, batch * bins).reshape(batch, bins)

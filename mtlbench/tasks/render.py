@@ -1,4 +1,4 @@
-"""Targets and predictions as pictures: one way a kind of task, the same for both, so that they can be held side by side."""
+"""Targets and predictions as pictures: drawn in one way per kind of task, so that the two can be compared."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ def prediction_picture(task: Task, prediction: Tensor, target: Tensor) -> np.nda
 
 
 def _classes(label: Tensor, count: int) -> np.ndarray:
-    """A colour a class; neighbouring numbers have unlike hues and brightness. Beyond the last class: black."""
+    """One colour per class; neighbouring numbers have unlike hues and brightness. Beyond the last class: black."""
     palette = [colorsys.hsv_to_rgb(k * _GOLDEN % 1, 0.45 + 0.15 * (k % 3), 0.95 - 0.2 * (k % 2)) for k in range(count)]
     table = np.array([*palette, (0, 0, 0)])
-    found = label.numpy()
-    return (255 * table[np.where((found >= 0) & (found < count), found, count)]).astype(np.uint8)
+    index = label.numpy()
+    return (255 * table[np.where((index >= 0) & (index < count), index, count)]).astype(np.uint8)
 
 
 def _depth(value: Tensor, target: Tensor) -> np.ndarray:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar
+from collections.abc import Mapping
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from mtlbench.tasks.base import MetricInfo, Statistics, Task
-from mtlbench.tasks.binary import UNLABELLED, balanced_cross_entropy, score_histograms, true_false_positives
-from mtlbench.tasks.constants import count_values, require_targets
+from mtlbench.tasks.base import MetricInfo, Statistics
+from mtlbench.tasks.binary import BinaryMap, balanced_cross_entropy, score_histograms, true_false_positives
 
 
-class Saliency(Task):
+class Saliency(BinaryMap):
     """Mark the salient pixels.
 
     Target: uint8 [1, H, W], 1 salient, 0 not, 255 unlabelled. Prediction: one logit, [B, 1, H, W].
@@ -25,8 +23,6 @@ class Saliency(Task):
     """
 
     kind = "saliency"
-    dtype = "uint8"
-    invalid: ClassVar[float] = UNLABELLED
 
     def __init__(self, name: str, weight: float = 1.0) -> None:
         super().__init__(name, 1, weight)
@@ -34,13 +30,6 @@ class Saliency(Task):
     @property
     def metrics(self) -> tuple[MetricInfo, ...]:
         return (MetricInfo("miou", True, 1.0), MetricInfo("max_f", True, 1.0))
-
-    @property
-    def primary(self) -> MetricInfo:
-        return self.metrics[0]
-
-    def target_shape(self, height: int, width: int) -> tuple[int, ...]:
-        return (1, height, width)
 
     def loss(self, prediction: Tensor, target: Tensor) -> Tensor:
         """Class-balanced binary cross-entropy (weights from the batch), divided by all labelled pixels of the batch."""
@@ -67,17 +56,6 @@ class Saliency(Task):
         # 0 where precision and recall are both 0; NaN (0 images) stays NaN.
         f = 2 * precision * recall / (precision + recall).clamp(min=1e-300)
         return {"miou": float(jaccard.max()), "max_f": float(f.max())}
-
-    def valid(self, target: Tensor) -> Tensor:
-        return (target != UNLABELLED).flatten(1).any(1)
-
-    def fit_constant(self, targets: Iterable[np.ndarray]) -> list[float]:
-        """[1]: everything is salient, whatever the targets, as long as there are any."""
-        require_targets(self, any(count_values([chunk], 2).any() for chunk in targets))
-        return [1.0]
-
-    def constant_prediction(self, constant: list[float], target: Tensor) -> Tensor:
-        return torch.full(target.shape, 20.0 if constant[0] else -20.0, device=target.device)
 
     def describe(self) -> dict[str, Any]:
         return super().describe() | {"thresholds": "0.20:0.05:0.90"}

@@ -1,4 +1,4 @@
-"""Semantic segmentation: one class a pixel."""
+"""Semantic segmentation: one class per pixel."""
 
 from __future__ import annotations
 
@@ -54,10 +54,6 @@ class Segmentation(Task):
     def metrics(self) -> tuple[MetricInfo, ...]:
         return (MetricInfo("miou", True, 1.0), MetricInfo("pixel_accuracy", True, 1.0))
 
-    @property
-    def primary(self) -> MetricInfo:
-        return self.metrics[0]
-
     def target_shape(self, height: int, width: int) -> tuple[int, ...]:
         return (height, width)
 
@@ -68,7 +64,7 @@ class Segmentation(Task):
         return masked_mean(values, target != self.ignore)
 
     def statistics(self, prediction: Tensor, target: Tensor) -> Statistics:
-        """`tp`, `fp`, `fn`: pixels a class, int64 [B, channels]."""
+        """`tp`, `fp`, `fn`: pixels per class, int64 [B, channels]."""
         best, predicted = prediction.max(1)
         predicted = torch.where(best.isnan(), self.channels, predicted)
         columns = self.channels + 1

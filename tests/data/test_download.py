@@ -1,4 +1,4 @@
-"""Downloads: checked, continued where they stopped, unpacked; nothing half-done gets its name."""
+"""Downloads: verified, continued where they stopped, unpacked; no incomplete file gets its name."""
 
 import gzip
 import hashlib
@@ -57,12 +57,19 @@ def of(*addresses: str, path: str = "raw/file", content: bytes = CONTENT) -> Dow
     return Download(addresses, path, hashlib.md5(content).hexdigest())
 
 
-def test_a_file_is_downloaded_once_and_progress_is_told(server: str, tmp_path: Path) -> None:
-    told: list[tuple[str, int, int]] = []
-    one = of(f"{server}/plain/file")
-    path = fetch(one, tmp_path, lambda *said: told.append(said))
+def test_a_file_is_downloaded_once_and_progress_is_reported(server: str, tmp_path: Path) -> None:
+    calls: list[tuple[str, int, int]] = []
+    download = of(f"{server}/plain/file")
+    path = fetch(download, tmp_path, lambda *call: calls.append(call))
     assert path == tmp_path / "raw" / "file" and path.read_bytes() == CONTENT
-    assert told[-1] == ("file", len(CONTENT), len(CONTENT)) and fetch(one, tmp_path) == path and len(Server.asked) == 1
+    assert calls[-1] == ("file", len(CONTENT), len(CONTENT)) and fetch(download, tmp_path) == path and len(Server.asked) == 1
+
+
+@pytest.mark.parametrize("path", ["../file", "raw/../../file", "/etc/file", ""])
+def test_a_path_outside_the_folder_is_refused(server: str, tmp_path: Path, path: str) -> None:
+    with pytest.raises(ValueError, match="below the folder"):
+        fetch(of(f"{server}/plain/file", path=path), tmp_path / "data")
+    assert not Server.asked and not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("kind", ["ranges", "plain"])

@@ -4,28 +4,33 @@ import errno
 import multiprocessing
 import os
 import time
+from collections.abc import Callable, Mapping
+from multiprocessing.queues import Queue
+from multiprocessing.synchronize import Barrier
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from toys import Files, Toy, toy, write_files
 
-from mtlbench.contract.dataset import BadSample
+from mtlbench.contract.dataset import BadSample, Key, Sample
 from mtlbench.data import arrays
 from mtlbench.data.store import prepare
 from mtlbench.errors import UserError
 
 
-def with_faults(faults):
+def with_faults(faults: Mapping[Key, Sample | Exception]) -> type[Toy]:
     return type("Faulty", (Toy,), {"faults": faults})
 
 
-def folders(cache):
+def folders(cache: Path) -> list[str]:
     """What a cache holds beside lock files."""
     return sorted(path.name for path in cache.iterdir() if not path.name.endswith(".lock"))
 
 
-def test_targets_come_back_exactly(tmp_path):
+def test_targets_come_back_exactly(tmp_path: Path) -> None:
     dataset = toy()
     prepared = prepare(dataset, "toy", tmp_path)
     assert {name: len(split) for name, split in prepared.splits.items()} == {"train": 12, "val": 4, "test": 5}
@@ -47,7 +52,7 @@ def test_targets_come_back_exactly(tmp_path):
         assert batch.labelled["segmentation"].all() and batch.labelled["image_again"].all()
 
 
-def test_batches_take_any_indices_and_do_not_alias_the_store(tmp_path):
+def test_batches_take_any_indices_and_do_not_alias_the_store(tmp_path: Path) -> None:
     split = prepare(toy(), "toy", tmp_path).splits["train"]
     whole = split.batch(torch.arange(12))
     chosen = torch.tensor([7, 0, 7, 11])
@@ -62,7 +67,7 @@ def test_batches_take_any_indices_and_do_not_alias_the_store(tmp_path):
     assert all(torch.equal(again.targets[name], whole.targets[name][3:6]) for name in again.targets)
 
 
-def test_chunks_give_every_target_in_order(tmp_path):
+def test_chunks_give_every_target_in_order(tmp_path: Path) -> None:
     prepared = prepare(toy(), "toy", tmp_path)
     split = prepared.splits["train"]
     batch = split.batch(torch.arange(12))
@@ -72,20 +77,21 @@ def test_chunks_give_every_target_in_order(tmp_path):
         assert np.array_equal(np.concatenate(chunks), batch.targets[task.name].numpy())
 
 
-def test_multi_input_batches_say_whose_rows_are_whose(tmp_path):
+def test_multi_input_batches_say_whose_rows_are_whose(tmp_path: Path) -> None:
     class Split(Toy):
         multi_input = True
 
-        def make(self, split, number):
+        def make(self, split: str, number: int) -> Sample:
             kept = ("segmentation", "kind")[number % 2]
             return {name: value for name, value in super().make(split, number).items() if name in ("image", kept)}
 
     batch = prepare(toy(Split), "split", tmp_path).splits["train"].batch(torch.tensor([4, 1, 2, 3]))
+    assert batch.rows is not None
     assert batch.rows["segmentation"].tolist() == [0, 2] and batch.rows["kind"].tolist() == [1, 3]
     assert len(batch.target("segmentation")) == 2 and batch.rows["depth"].tolist() == []
 
 
-def test_threads_change_nothing(tmp_path):
+def test_threads_change_nothing(tmp_path: Path) -> None:
     threaded = prepare(toy(type("Threaded", (Toy,), {"thread_safe": True})), "toy", tmp_path / "threads")
     plain = prepare(toy(), "toy", tmp_path / "plain")
     assert threaded.fingerprint == plain.fingerprint
@@ -95,22 +101,22 @@ def test_threads_change_nothing(tmp_path):
             assert torch.equal(tensor, threaded.splits[name].tensors[key])
 
 
-def test_prepared_once(tmp_path, monkeypatch):
+def test_prepared_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = prepare(toy(), "toy", tmp_path)
     monkeypatch.setattr(Toy, "load", lambda *_: pytest.fail("prepared twice"))
     second = prepare(toy(), "toy", tmp_path)
     assert second.fingerprint == first.fingerprint and second.folder == first.folder
 
 
-def test_options_and_versions_change_key_and_fingerprint(tmp_path):
+def test_options_and_versions_change_key_and_fingerprint(tmp_path: Path) -> None:
     class Newer(Toy):
         version = 2
 
-    prints = {prepare(one, "toy", tmp_path).fingerprint for one in (toy(), toy(shift=1), toy(Newer), toy(size=9))}
+    prints = {prepare(dataset, "toy", tmp_path).fingerprint for dataset in (toy(), toy(shift=1), toy(Newer), toy(size=9))}
     assert len(prints) == 4 == len(folders(tmp_path))
 
 
-def test_fingerprint_is_that_of_the_files_content_wherever_they_lie(tmp_path):
+def test_fingerprint_is_that_of_the_files_content_wherever_they_lie(tmp_path: Path) -> None:
     prints = []
     for place in ("a", "b/c"):
         write_files(tmp_path / place)
@@ -125,7 +131,7 @@ def test_fingerprint_is_that_of_the_files_content_wherever_they_lie(tmp_path):
 
 
 NAN = np.full((1, 16, 32), np.nan, np.float32)
-FAULTS = {
+FAULTS: dict[str, tuple[Sample | Exception, str]] = {
     "range": ({"segmentation": np.full((16, 32), 5, np.uint8)}, "labels out of range: 5"),
     "shape": ({"depth": np.zeros((16, 32), np.float32)}, r"depth is float32 \[16, 32\], expected float32 \[1, 16, 32\]"),
     "dtype": ({"image": np.zeros((16, 32, 3))}, "image is float64"),
@@ -142,14 +148,14 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_bad_samples_are_refused_by_name(tmp_path, fault):
+def test_bad_samples_are_refused_by_name(tmp_path: Path, fault: str) -> None:
     value, message = FAULTS[fault]
     with pytest.raises(UserError, match=f"toy: train train/3 cannot be used: .*{message}.*--skip-bad"):
         prepare(toy(with_faults({("train", 3): value})), "toy", tmp_path)
     assert folders(tmp_path) == []
 
 
-def test_skipped_samples_are_listed_and_change_the_fingerprint(tmp_path):
+def test_skipped_samples_are_listed_and_change_the_fingerprint(tmp_path: Path) -> None:
     faulty = toy(with_faults({("train", 3): {"depth": NAN}, ("val", 0): BadSample("y.png is cut off")}))
     good = prepare(toy(), "toy", tmp_path / "good", skip_bad=True)
     assert good.meta["skipped"] == [] and good.fingerprint == prepare(toy(), "toy", tmp_path / "good").fingerprint
@@ -165,26 +171,28 @@ def test_skipped_samples_are_listed_and_change_the_fingerprint(tmp_path):
         prepare(faulty, "toy", tmp_path / "bad")
 
 
-def test_a_plugins_own_mistake_is_not_a_bad_sample(tmp_path):
+def test_a_plugins_own_mistake_is_not_a_bad_sample(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match=r"load\(\('train', 3\)\) failed: KeyError"):
         prepare(toy(with_faults({("train", 3): KeyError("x")})), "toy", tmp_path, skip_bad=True)
     assert folders(tmp_path) == []
 
 
 @pytest.mark.parametrize("index", [{"train": [1], "test": [2]}, {"train": [1], "val": [], "test": [2]}])
-def test_missing_and_empty_splits_are_refused(tmp_path, monkeypatch, index):
+def test_missing_and_empty_splits_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, index: dict[str, list[int]]
+) -> None:
     monkeypatch.setattr(Toy, "index", lambda _: index)
     with pytest.raises(UserError, match="no samples for val"):
         prepare(toy(), "toy", tmp_path)
 
 
-def test_repeated_names_are_refused(tmp_path, monkeypatch):
+def test_repeated_names_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Toy, "index", lambda _: {"train": [("train", 1)] * 2, "val": [("val", 1)], "test": [("test", 2)]})
     with pytest.raises(UserError, match="2 samples of train are named 'train/1'"):
         prepare(toy(), "toy", tmp_path)
 
 
-def test_leftovers_of_a_killed_run_are_removed(tmp_path):
+def test_leftovers_of_a_killed_run_are_removed(tmp_path: Path) -> None:
     prepared = prepare(toy(), "toy", tmp_path / "first")
     leftover = tmp_path / "second" / f".{prepared.folder.name}.partial"
     other = tmp_path / "second" / f".toy-{'0' * 16}.partial"
@@ -198,10 +206,11 @@ def test_leftovers_of_a_killed_run_are_removed(tmp_path):
 
 
 @pytest.mark.parametrize("writes", [0, 1, 30])
-def test_a_full_disk_is_said_and_leaves_nothing(tmp_path, monkeypatch, writes):
+def test_a_full_disk_is_said_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writes: int) -> None:
     left = [writes]
+    Append = Callable[[arrays.ArrayWriter, NDArray[np.generic]], None]  # noqa: N806
 
-    def append(self, value, append=arrays.ArrayWriter.append):
+    def append(self: arrays.ArrayWriter, value: NDArray[np.generic], append: Append = arrays.ArrayWriter.append) -> None:
         left[0] -= 1
         if left[0] < 0:
             raise OSError(errno.ENOSPC, "No space left on device")
@@ -213,13 +222,13 @@ def test_a_full_disk_is_said_and_leaves_nothing(tmp_path, monkeypatch, writes):
     assert folders(tmp_path) == []
 
 
-def test_a_cache_that_cannot_be_made_is_said(tmp_path):
+def test_a_cache_that_cannot_be_made_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"cache folder .* cannot be used"):
         prepare(toy(), "toy", tmp_path / "file" / "cache")
 
 
-def test_a_damaged_store_is_said(tmp_path):
+def test_a_damaged_store_is_said(tmp_path: Path) -> None:
     prepared = prepare(toy(), "toy", tmp_path)
     path = prepared.folder / "train" / "task-depth.npy"
     path.write_bytes(path.read_bytes()[:-100])
@@ -227,8 +236,8 @@ def test_a_damaged_store_is_said(tmp_path):
         prepare(toy(), "toy", tmp_path)
 
 
-def test_progress_reaches_its_end(tmp_path):
-    calls = []
+def test_progress_reaches_its_end(tmp_path: Path) -> None:
+    calls: list[tuple[str, int, int]] = []
     write_files(tmp_path / "raw")
     prepare(toy(Files, tmp_path / "raw"), "files", tmp_path, progress=lambda *call: calls.append(call))
     assert [call for call in calls if call[1] == call[2]] == [
@@ -238,19 +247,19 @@ def test_progress_reaches_its_end(tmp_path):
 
 
 class Slow(Toy):
-    def load(self, key):
+    def load(self, key: Key) -> Sample:
         time.sleep(0.02)
         with open(os.environ["TOY_LOG"], "a") as log:
             log.write(f"{os.getpid()} {key}\n")
         return super().load(key)
 
 
-def _prepare(cache, barrier, results):
+def _prepare(cache: Path, barrier: Barrier, results: "Queue[str]") -> None:
     barrier.wait()
     results.put(prepare(toy(Slow), "toy", cache).fingerprint)
 
 
-def test_two_processes_share_one_preparation(tmp_path, monkeypatch):
+def test_two_processes_share_one_preparation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOY_LOG", str(tmp_path / "log"))
     context = multiprocessing.get_context("fork")
     barrier, results = context.Barrier(2), context.Queue()
@@ -264,7 +273,7 @@ def test_two_processes_share_one_preparation(tmp_path, monkeypatch):
     assert len((tmp_path / "log").read_text().splitlines()) == 12 + 4 + 5
 
 
-def test_killed_halfway_the_next_run_starts_clean(tmp_path, monkeypatch):
+def test_killed_halfway_the_next_run_starts_clean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOY_LOG", str(tmp_path / "log"))
     context = multiprocessing.get_context("fork")
     barrier, results = context.Barrier(1), context.Queue()

@@ -78,7 +78,7 @@ class Toy(Dataset):
 
 
 class Files(Dataset):
-    """One task, one file a sample: `root/split/N.npy` holds the image; class = its first byte modulo 3."""
+    """One task, one file per sample: `root/split/N.npy` holds the image; class = its first byte modulo 3."""
 
     card: ClassVar[Card] = CARD
 

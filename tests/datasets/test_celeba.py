@@ -1,5 +1,6 @@
 """CelebA, from a small tree in torchvision's layout."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -94,7 +95,7 @@ def test_bad_files_are_named(tree: Path) -> None:
         ("list_eval_partition.txt", lambda text: text.replace(" 1\n", "\n", 1), "expected a file name and a number"),
     ],
 )
-def test_damaged_lists_are_named(tree: Path, name: str, change, message: str) -> None:
+def test_damaged_lists_are_named(tree: Path, name: str, change: Callable[[str], str], message: str) -> None:
     (tree / name).write_text(change((tree / name).read_text()))
     with pytest.raises(UserError, match=message) as caught:
         source = dataset(tree)

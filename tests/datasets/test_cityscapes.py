@@ -1,5 +1,6 @@
 """Cityscapes, from small trees in exactly its two layouts."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,8 @@ from PIL import Image
 
 from mtlbench.contract.dataset import BadSample
 from mtlbench.data.store import prepare
-from mtlbench.datasets._cityscapes_encodings import surface_normals
 from mtlbench.datasets.cityscapes import Cityscapes
+from mtlbench.datasets.cityscapes.encodings import surface_normals
 from mtlbench.errors import UserError
 
 OFFICIAL = [
@@ -45,7 +46,7 @@ def blocks(array: np.ndarray) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def official_tree(tmp_path_factory) -> Path:
+def official_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("official")
     for number, (split, city, sequence, frame) in enumerate(OFFICIAL):
         stem = f"{city}_{sequence:06}_{frame:06}"
@@ -91,7 +92,7 @@ def write_preprocessed(root: Path, label: str = "label", classes: int = 7) -> Pa
 
 
 @pytest.mark.parametrize("classes", [7, 19])
-def test_official_layout(official_tree, tmp_path, classes):
+def test_official_layout(official_tree: Path, tmp_path: Path, classes: int) -> None:
     source = dataset(official_tree, classes=classes)
     prepared = prepare(source, "cityscapes", tmp_path)
     ids = {name: split.ids for name, split in prepared.splits.items()}
@@ -116,7 +117,7 @@ def test_official_layout(official_tree, tmp_path, classes):
     assert source.tasks[1].unit == "1/m" and source.tasks[0].channels == classes
 
 
-def test_official_layout_at_another_size(official_tree, tmp_path):
+def test_official_layout_at_another_size(official_tree: Path, tmp_path: Path) -> None:
     split = prepare(dataset(official_tree, height=64, width=96), "cityscapes", tmp_path).splits["train"]
     image, label_ids, raw = official_raw(0)
     assert split.images.shape[1:] == (64, 96, 3)
@@ -129,7 +130,7 @@ def test_official_layout_at_another_size(official_tree, tmp_path):
 
 
 @pytest.mark.parametrize(("label", "classes"), [("label", 7), ("label_7", 7), ("label_19", 19), ("label", 19)])
-def test_preprocessed_layout(tmp_path, label, classes):
+def test_preprocessed_layout(tmp_path: Path, label: str, classes: int) -> None:
     root = write_preprocessed(tmp_path / "raw", label, classes)
     if label != "label":
         write_preprocessed(root, "label", 2)  # must not be read
@@ -151,7 +152,7 @@ def test_preprocessed_layout(tmp_path, label, classes):
     assert source.tasks[1].unit == "raw disparity/65535" and "leak" in source.split_rule()
 
 
-def test_images_first_and_flat_depth_are_read_too(tmp_path):
+def test_images_first_and_flat_depth_are_read_too(tmp_path: Path) -> None:
     root = write_preprocessed(tmp_path / "raw")
     path = root / "train/depth/3.npy"
     np.save(path, np.load(path)[..., 0].astype(np.float32))
@@ -163,26 +164,26 @@ def test_images_first_and_flat_depth_are_read_too(tmp_path):
     assert np.array_equal(depth == 0, raw <= 1) and np.allclose(depth, np.where(raw > 1, raw, 0) / 65535, rtol=1e-6)
 
 
-def test_the_parent_folder_and_an_asked_for_layout_are_found(tmp_path):
+def test_the_parent_folder_and_an_asked_for_layout_are_found(tmp_path: Path) -> None:
     write_preprocessed(tmp_path / "cityscapes")
     assert len(dataset(tmp_path, classes=7).index()["train"]) == 7
     with pytest.raises(UserError, match="not found in the official layout"):
         dataset(tmp_path, layout="official").index()
 
 
-def test_seven_categories_are_not_taken_for_nineteen_classes(tmp_path):
+def test_seven_categories_are_not_taken_for_nineteen_classes(tmp_path: Path) -> None:
     write_preprocessed(tmp_path)
     with pytest.raises(UserError, match="7 categories, not 19 classes"):
         dataset(tmp_path).index()
 
 
-def test_another_size_of_the_preprocessed_layout_is_refused(tmp_path):
+def test_another_size_of_the_preprocessed_layout_is_refused(tmp_path: Path) -> None:
     write_preprocessed(tmp_path)
     with pytest.raises(UserError, match="128×256, not 64×256"):
         dataset(tmp_path, classes=7, height=64).index()
 
 
-def test_without_data_the_error_says_everything(tmp_path):
+def test_without_data_the_error_says_everything(tmp_path: Path) -> None:
     source = dataset(tmp_path)
     assert len(source.tasks) == 2 and source.image_size == (128, 256)
     with pytest.raises(UserError) as caught:
@@ -192,7 +193,7 @@ def test_without_data_the_error_says_everything(tmp_path):
         assert part in message
 
 
-def test_a_missing_folder_is_named(official_tree, tmp_path):
+def test_a_missing_folder_is_named(official_tree: Path, tmp_path: Path) -> None:
     root = copy_tree(official_tree, tmp_path / "raw")
     (root / "disparity").rename(root / "elsewhere")
     with pytest.raises(UserError, match="disparity/train is missing"):
@@ -200,7 +201,7 @@ def test_a_missing_folder_is_named(official_tree, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def parted_tree(official_tree, tmp_path_factory) -> Path:
+def parted_tree(official_tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = copy_tree(official_tree, tmp_path_factory.mktemp("parted"))
     for number, (split, city, sequence, frame) in enumerate(OFFICIAL):
         folder = root / "gtFinePanopticParts" / split / city
@@ -221,7 +222,7 @@ def part_uids(number: int) -> np.ndarray:
 FIVE = ("segmentation", "depth", "contours", "normals", "reconstruction")
 
 
-def test_parts_normals_contours_and_reconstruction(parted_tree, tmp_path):
+def test_parts_normals_contours_and_reconstruction(parted_tree: Path, tmp_path: Path) -> None:
     source = dataset(parted_tree, tasks_used=(*FIVE, "parts"))
     prepared = prepare(source, "cityscapes", tmp_path)
     batch = prepared.splits["train"].batch(torch.arange(3))
@@ -239,7 +240,7 @@ def test_parts_normals_contours_and_reconstruction(parted_tree, tmp_path):
     (tmp_path / "gone").rename(parted_tree / "gtFinePanopticParts" / "train")
 
 
-def test_unknown_parts_are_named(parted_tree):
+def test_unknown_parts_are_named(parted_tree: Path) -> None:
     path = next((parted_tree / "gtFinePanopticParts").rglob("aachen_000001*.tif"))
     good = path.read_bytes()
     for uid in (24_00305, 99_001):
@@ -249,7 +250,7 @@ def test_unknown_parts_are_named(parted_tree):
     path.write_bytes(good)
 
 
-def test_normals_of_a_road_and_of_a_wall():
+def test_normals_of_a_road_and_of_a_wall() -> None:
     height, width = SIZE
     v = np.arange(height)[:, None] + np.zeros(width)
     horizon, down = (513.137 + 0.5) / 8 - 0.5, 2265.3017905988554 / 8
@@ -260,7 +261,7 @@ def test_normals_of_a_road_and_of_a_wall():
     assert np.allclose(surface_normals(np.full(SIZE, 0.1))[:, 5, 6], (0, 0, -1), atol=1e-6)
 
 
-def test_what_the_preprocessed_layout_cannot_give_is_refused(tmp_path):
+def test_what_the_preprocessed_layout_cannot_give_is_refused(tmp_path: Path) -> None:
     write_preprocessed(tmp_path)
     with pytest.raises(UserError, match="normals cannot be had from the preprocessed layout"):
         dataset(tmp_path, classes=7, tasks_used=FIVE).index()
@@ -272,16 +273,20 @@ def cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
-def replace_image(array: np.ndarray):
+Spoil = Callable[[Path], object]
+"""What a fault does to a file."""
+
+
+def replace_image(array: np.ndarray) -> Spoil:
     return lambda path: Image.fromarray(array).save(path)
 
 
-def replace_array(change):
+def replace_array(change: Callable[[np.ndarray], np.ndarray]) -> Spoil:
     return lambda path: np.save(path, change(np.load(path)))
 
 
-def with_value(value):
-    def change(array):
+def with_value(value: float) -> Callable[[np.ndarray], np.ndarray]:
+    def change(array: np.ndarray) -> np.ndarray:
         array[5, 6] = value
         return array
 
@@ -289,7 +294,7 @@ def with_value(value):
 
 
 BIG = (SIZE[0] * BLOCK, SIZE[1] * BLOCK)
-OFFICIAL_FAULTS = {
+OFFICIAL_FAULTS: dict[str, tuple[str, str, Spoil, str]] = {
     "cut image": ("leftImg8bit", "leftImg8bit", cut, "cannot be decoded"),
     "cut disparity": ("disparity", "disparity", cut, "cannot be decoded"),
     "empty": ("leftImg8bit", "leftImg8bit", lambda path: path.write_bytes(b""), "no image file"),
@@ -298,7 +303,7 @@ OFFICIAL_FAULTS = {
     "small": ("gtFine", "gtFine_labelIds", replace_image(np.zeros((9, 9), np.uint8)), r"shape \[9, 9\], expected"),
     "range": ("gtFine", "gtFine_labelIds", replace_image(np.full(BIG, 77, np.uint8)), "label ids 77"),
 }
-PREPROCESSED_FAULTS = {
+PREPROCESSED_FAULTS: dict[str, tuple[str, Spoil, str]] = {
     "cut": ("image", cut, "cannot be read as a NumPy array"),
     "missing": ("depth", Path.unlink, "is missing"),
     "shape": ("depth", replace_array(lambda array: array[:64]), r"shape \[64, 256, 1\]"),
@@ -311,7 +316,7 @@ PREPROCESSED_FAULTS = {
 }
 
 
-def check_fault(source, cache: Path, path: Path, message: str, good: str) -> None:
+def check_fault(source: Cityscapes, cache: Path, path: Path, message: str, good: str) -> None:
     with pytest.raises(UserError, match=f"cannot be used: .*{message}") as caught:
         prepare(source, "cityscapes", cache)
     assert str(path) in str(caught.value)
@@ -321,12 +326,12 @@ def check_fault(source, cache: Path, path: Path, message: str, good: str) -> Non
 
 
 @pytest.fixture(scope="module")
-def good_official(official_tree, tmp_path_factory) -> str:
+def good_official(official_tree: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     return prepare(dataset(official_tree), "cityscapes", tmp_path_factory.mktemp("cache")).fingerprint
 
 
 @pytest.mark.parametrize("fault", OFFICIAL_FAULTS)
-def test_bad_official_files_are_named(official_tree, good_official, tmp_path, fault):
+def test_bad_official_files_are_named(official_tree: Path, good_official: str, tmp_path: Path, fault: str) -> None:
     kind, suffix, spoil, message = OFFICIAL_FAULTS[fault]
     root = copy_tree(official_tree, tmp_path / "raw")
     path = root / kind / "train" / "aachen" / f"aachen_000001_000019_{suffix}.png"
@@ -335,7 +340,7 @@ def test_bad_official_files_are_named(official_tree, good_official, tmp_path, fa
 
 
 @pytest.mark.parametrize("fault", PREPROCESSED_FAULTS)
-def test_bad_preprocessed_files_are_named(tmp_path, fault):
+def test_bad_preprocessed_files_are_named(tmp_path: Path, fault: str) -> None:
     folder, spoil, message = PREPROCESSED_FAULTS[fault]
     root = write_preprocessed(tmp_path / "raw")
     good = prepare(dataset(root, classes=7), "cityscapes", tmp_path / "cache").fingerprint

@@ -15,8 +15,9 @@ from mtlbench.contract.batch import Batch
 from mtlbench.data.store import Prepared, prepare
 from mtlbench.datasets.cityscapes import Cityscapes
 from mtlbench.errors import UserError
-from mtlbench.measure.evaluation import Referee, score
+from mtlbench.measure.evaluator import score
 from mtlbench.measure.native import NativeImages, serves_native
+from mtlbench.measure.skill_scale import SkillScale
 
 SIZE = (32, 64)
 NATIVE, NATIVE_ACDC = (64, 128), (54, 96)
@@ -122,8 +123,8 @@ def test_synthetic_weather_keeps_the_labels_and_scenes_of_the_clean_frames(prepa
         batch = split.batch(torch.arange(len(split)))
         for task in ("segmentation", "depth", "contours", "normals"):
             assert torch.equal(batch.targets[task], clean.targets[task][rows])
-        for row, one in enumerate(split.ids):
-            file = one.split("/")[-1]
+        for row, sample in enumerate(split.ids):
+            file = sample.split("/")[-1]
             assert name.rpartition("-")[2] in file.split("_") and file.startswith(test.ids[rows[row]].split("/")[-1])
             averaged = picture(file).reshape(SIZE[0], 2, SIZE[1], 2, 3).mean((1, 3))
             assert np.abs(split.images[row] - averaged).max() <= 1  # rounded in both directions
@@ -139,9 +140,9 @@ def test_acdc_is_labelled_for_segmentation_only(prepared: Prepared) -> None:
         rows = ((np.arange(SIZE[0]) + 0.5) * NATIVE_ACDC[0] / SIZE[0]).astype(int)
         columns = ((np.arange(SIZE[1]) + 0.5) * NATIVE_ACDC[1] / SIZE[1]).astype(int)
         ids = ids_of(f"{sequence}_frame_000041", NATIVE_ACDC)[rows[:, None], columns]
-        found = split.batch(torch.tensor([0])).targets["segmentation"][0].numpy()
-        assert set(found[ids == 7]) == {0} and set(found[ids == 33]) == {18}
-        assert set(found[np.isin(ids, (0, 1, 9, 29))]) == {255}
+        label = split.batch(torch.tensor([0])).targets["segmentation"][0].numpy()
+        assert set(label[ids == 7]) == {0} and set(label[ids == 33]) == {18}
+        assert set(label[np.isin(ids, (0, 1, 9, 29))]) == {255}
 
 
 def test_the_fingerprint_covers_what_is_read_of_the_shifted_sets(tree: Path, prepared: Prepared, tmp_path: Path) -> None:
@@ -182,17 +183,17 @@ def guesses(prepared: Prepared, name: str) -> Iterator[tuple[Batch, dict[str, to
 
 def test_a_task_without_labels_has_no_skill_and_spoils_no_other(prepared: Prepared) -> None:
     tasks = prepared.splits["test"].tasks
-    referee = Referee(tasks, prepared.splits["train"])
+    scale = SkillScale(tasks, prepared.splits["train"])
     for name in ("test-acdc-fog", FOGGY[0]):
         metrics, images = score(tasks, guesses(prepared, name), keep_images=True)
-        constant = referee.constant_metrics(prepared.splits[name])
-        evaluation = referee.evaluation(metrics, constant)
+        constant = scale.constant_metrics(prepared.splits[name])
+        evaluation = scale.evaluation(metrics, prepared.splits[name])
         unlabelled = {"depth", "contours", "normals"} if "acdc" in name else set[str]()
         assert _all_nan(metrics) == unlabelled == {task for task, value in constant.items() if math.isnan(value)}
         assert set(evaluation.skill) == set(TASKS) - unlabelled
         assert math.isclose(evaluation.mean_skill, sum(evaluation.skill.values()) / len(evaluation.skill))
         assert all(math.isfinite(value) for task in set(TASKS) - unlabelled for value in metrics[task].values())
-        assert all(len(one) == len(prepared.splits[name]) for one in images["depth"].values())
+        assert all(len(values) == len(prepared.splits[name]) for values in images["depth"].values())
 
 
 def _all_nan(metrics: Mapping[str, Mapping[str, float]]) -> set[str]:

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from mtlbench.contract.dataset import BadSample
-from mtlbench.data.checks import check_sample
+from mtlbench.data.sample_validation import validate_sample
 from mtlbench.data.store import prepare
 from mtlbench.datasets.domains import Domains
 from mtlbench.datasets.multidomain import STYLES, MultiDomain
@@ -116,7 +116,7 @@ def test_digits_in_styles_share_no_picture_and_have_one_label() -> None:
     for split, keys in index.items():
         for key in [*keys[:6], keys[-1]]:
             sample = dataset.load(key)
-            check_sample(sample, dataset.tasks, dataset.image_size)
+            validate_sample(sample, dataset.tasks, dataset.image_size)
             assert set(sample) == {"image", dataset.style(int(key[1]))}  # type: ignore[index]
             assert dataset.scene(key) == str(key[1]) and split == key[0]  # type: ignore[index]
     assert np.array_equal(multidomain().load(("val", 1200, 0))["image"], dataset.load(("val", 1200, 0))["image"])
@@ -135,5 +135,5 @@ def test_styles_look_different_and_all_digits_occur() -> None:
         sample, style = dataset.load(key), dataset.style(int(key[1]))  # type: ignore[index]
         pictures[style].append(float(sample["image"].mean()))
         digits[style].add(int(sample[style]))
-    assert all(found == set(range(10)) for found in digits.values())
+    assert all(labels == set(range(10)) for labels in digits.values())
     assert np.mean(pictures["chalk"]) < 100 < 150 < np.mean(pictures["ink"])

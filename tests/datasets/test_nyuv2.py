@@ -9,17 +9,18 @@ import torch
 from PIL import Image
 
 from mtlbench.contract.dataset import BadSample
-from mtlbench.data.checks import check_sample
+from mtlbench.data.sample_validation import validate_sample
 from mtlbench.data.store import Prepared, prepare
-from mtlbench.datasets import nyuv2
-from mtlbench.datasets._nyuv2_encodings import CLASSES_13, CLASSES_40
 from mtlbench.datasets.nyuv2 import NYUv2
+from mtlbench.datasets.nyuv2.encodings import CLASSES_13, CLASSES_40
+from mtlbench.datasets.nyuv2.preprocessed import STORED_SIZE
 from mtlbench.errors import UserError
 
 h5py = pytest.importorskip("h5py")
 scipy_io = pytest.importorskip("scipy.io")
 
 SMALL = (48, 64)
+FRAME_SIZE = (480, 640)
 
 
 def dataset(root: Path, **options: object) -> NYUv2:
@@ -54,7 +55,7 @@ def preprocessed(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for kind in ("image", "label", "depth", "normal"):
             (root / split / kind).mkdir(parents=True)
         for number in range(count):
-            frame = random_frame(number + 50 * (split == "val"), nyuv2.STORED_SIZE, 13)
+            frame = random_frame(number + 50 * (split == "val"), STORED_SIZE, 13)
             np.save(root / split / "image" / f"{number}.npy", frame["image"] / 255)
             np.save(root / split / "label" / f"{number}.npy", frame["label"].astype(np.float32))
             np.save(root / split / "depth" / f"{number}.npy", frame["depth"][..., None].astype(np.float32))
@@ -86,7 +87,7 @@ def test_preprocessed_layout(preprocessed: Path, tmp_path: Path) -> None:
     for split in prepared.splits.values():
         batch = split.batch(torch.arange(len(split)))
         for row, name in enumerate(split.ids):
-            frame = random_frame(int(name[-1]) + 50 * name.startswith("val"), nyuv2.STORED_SIZE, 13)
+            frame = random_frame(int(name[-1]) + 50 * name.startswith("val"), STORED_SIZE, 13)
             assert np.array_equal(split.images[row], frame["image"])
             expected = np.where(frame["label"] < 0, 255, frame["label"])
             assert np.array_equal(batch.targets["segmentation"][row], expected)
@@ -100,17 +101,17 @@ def test_contours_and_reconstruction_can_be_asked_for(preprocessed: Path) -> Non
     source = dataset(preprocessed, tasks_used=("contours", "reconstruction"))
     sample = source.load(("train", 0))
     assert set(sample) == {"image", "contours"}
-    check_sample(sample, source.tasks, source.image_size)
+    validate_sample(sample, source.tasks, source.image_size)
 
 
 PREPROCESSED_FAULTS = {
     "cut": ("image", None, "cannot be read as a NumPy array"),
     "shape": ("depth", np.zeros((9, 9)), r"shape \[9, 9\]"),
-    "nan depth": ("depth", np.full((*nyuv2.STORED_SIZE, 1), np.nan), "NaN or infinite"),
-    "far": ("depth", np.full((*nyuv2.STORED_SIZE, 1), 1000.0), "depth in metres from 1000"),
-    "range": ("label", np.full(nyuv2.STORED_SIZE, 13.0), "labels 13, expected 0 to 12"),
-    "fraction": ("label", np.full(nyuv2.STORED_SIZE, 0.5), r"labels 0\.5"),
-    "bytes": ("normal", np.full((*nyuv2.STORED_SIZE, 3), 200.0), "normals from 200"),
+    "nan depth": ("depth", np.full((*STORED_SIZE, 1), np.nan), "NaN or infinite"),
+    "far": ("depth", np.full((*STORED_SIZE, 1), 1000.0), "depth in metres from 1000"),
+    "range": ("label", np.full(STORED_SIZE, 13.0), "labels 13, expected 0 to 12"),
+    "fraction": ("label", np.full(STORED_SIZE, 0.5), r"labels 0\.5"),
+    "bytes": ("normal", np.full((*STORED_SIZE, 3), 200.0), "normals from 200"),
     "missing": ("normal", "missing", "is missing"),
 }
 
@@ -136,7 +137,7 @@ def test_bad_preprocessed_files_are_named(preprocessed: Path, tmp_path: Path, fa
 def test_skipping_bad_frames_changes_the_fingerprint(preprocessed: Path, tmp_path: Path) -> None:
     root = copied(preprocessed, tmp_path / "raw")
     good = prepare(dataset(root), "nyuv2", tmp_path / "good").fingerprint
-    rewrite(root / "train/depth/0.npy", np.full((*nyuv2.STORED_SIZE, 1), np.nan))
+    rewrite(root / "train/depth/0.npy", np.full((*STORED_SIZE, 1), np.nan))
     with pytest.raises(UserError, match=r"depth.0\.npy holds NaN"):
         prepare(dataset(root), "nyuv2", tmp_path / "bad")
     prepared = prepare(dataset(root), "nyuv2", tmp_path / "bad", skip_bad=True)
@@ -218,7 +219,7 @@ def test_real_frames(shared: Path) -> None:
     towards_us = []
     for name in ("0061", "0295", "0774", "1314"):
         sample = source.load(name)
-        check_sample(sample, source.tasks, source.image_size)
+        validate_sample(sample, source.tasks, source.image_size)
         length = np.linalg.norm(sample["normals"], axis=0)
         code = np.asarray(Image.open(folder / "normal_mask" / f"{name}.png")).astype(float) / 127.5 - 1
         raw = np.linalg.norm(code, axis=2)[length > 0]
@@ -262,10 +263,10 @@ def official(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def official_frame(number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """A frontal wall whose distance tells the frames apart, with one step; labels of all values."""
     rng = np.random.default_rng(number)
-    depth = np.full(nyuv2.FRAME_SIZE, 2.0 + number / 10, np.float32)
+    depth = np.full(FRAME_SIZE, 2.0 + number / 10, np.float32)
     depth[:, 320:] += 1
-    image = rng.integers(0, 256, (*nyuv2.FRAME_SIZE, 3)).astype(np.uint8)
-    return image, depth, rng.integers(0, 895, nyuv2.FRAME_SIZE).astype(np.uint16)
+    image = rng.integers(0, 256, (*FRAME_SIZE, 3)).astype(np.uint8)
+    return image, depth, rng.integers(0, 895, FRAME_SIZE).astype(np.uint16)
 
 
 @pytest.mark.parametrize("classes", [40, 13])
@@ -275,7 +276,7 @@ def test_official_layout(official: Path, classes: int) -> None:
     assert source.index() == {"train": [1, 3, 4, 5, 6, 7, 9], "val": [8], "test": [10, 2]}
     assert source.scene(8) == "office_0004"
     sample = source.load(7)
-    check_sample(sample, source.tasks, source.image_size)
+    validate_sample(sample, source.tasks, source.image_size)
     image, depth, label = official_frame(6)
     assert np.array_equal(sample["image"], image) and np.array_equal(sample["depth"][0], depth)
     expected = (label.astype(int) - 1) % 40
@@ -292,7 +293,7 @@ def test_official_layout(official: Path, classes: int) -> None:
 def test_official_frames_are_resized(official: Path) -> None:
     source = dataset(official, height=120, width=160)
     sample = source.load(1)
-    check_sample(sample, source.tasks, source.image_size)
+    validate_sample(sample, source.tasks, source.image_size)
     assert np.array_equal(sample["depth"][0], official_frame(0)[1][2::4, 2::4])
 
 

@@ -49,9 +49,9 @@ def structs(rows: list[dict[str, object]], names: tuple[str, ...]) -> np.ndarray
 
 
 def annotation(kind: int, parts: dict[str, np.ndarray]) -> np.ndarray:
-    found = structs([{"part_name": name, "mask": mask} for name, mask in parts.items()], ("part_name", "mask"))
+    part_structs = structs([{"part_name": name, "mask": mask} for name, mask in parts.items()], ("part_name", "mask"))
     whole = np.ones((SIDE, SIDE), np.uint8)
-    thing = {"class": "x", "class_ind": kind, "mask": whole, "parts": found if parts else np.zeros((0, 0))}
+    thing = {"class": "x", "class_ind": kind, "mask": whole, "parts": part_structs if parts else np.zeros((0, 0))}
     return structs(
         [{"imname": "x", "objects": structs([thing], ("class", "class_ind", "mask", "parts"))}], ("imname", "objects")
     )
@@ -81,8 +81,8 @@ def tree(tmp_path: Path) -> Path:
         Image.fromarray(arrays["saliency"]).save(root / "sal_distill" / f"{name}.png")
         Image.fromarray(arrays["normals"]).save(root / "normals_distill" / f"{name}.png")
         scipy_io.savemat(root / "pascal-context" / "trainval" / f"{name}.mat", {"LabelMap": arrays["context"]})
-        found = annotation(PERSON, part_masks()) if number % 3 == 0 else annotation(DOG, {"head": part_masks()["hair"]})
-        scipy_io.savemat(root / "human_parts" / f"{name}.mat", {"anno": found})
+        parts = annotation(PERSON, part_masks()) if number % 3 == 0 else annotation(DOG, {"head": part_masks()["hair"]})
+        scipy_io.savemat(root / "human_parts" / f"{name}.mat", {"anno": parts})
     (root / "ImageSets" / "Context" / "train.txt").write_text("\n".join(NAMES[:8]) + "\n")
     (root / "ImageSets" / "Context" / "val.txt").write_text("\n".join(NAMES[8:]) + "\n")
     (root / "json" / "nyu_classes.json").write_text(json.dumps({"bed": 3, "television": 9, "unknown": 0}))
@@ -152,7 +152,7 @@ def test_bad_files_are_named(tree: Path, fault: str) -> None:
         path.write_bytes(value)
     elif isinstance(value, dict):
         scipy_io.savemat(path, value)
-    elif value is not None:
+    elif isinstance(value, np.ndarray):
         Image.fromarray(value).save(path)
     with pytest.raises(BadSample, match=message) as caught:
         dataset(tree).load(NAMES[0])

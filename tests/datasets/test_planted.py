@@ -8,7 +8,7 @@ import pytest
 
 from mtlbench.config.settings import make_settings
 from mtlbench.contract.dataset import BadSample
-from mtlbench.data.checks import check_sample
+from mtlbench.data.sample_validation import validate_sample
 from mtlbench.datasets.planted import Planted
 from mtlbench.errors import UserError
 from mtlbench.networks.plan import SharingPlan
@@ -38,7 +38,7 @@ def test_samples_are_as_declared_and_repeat() -> None:
     for split, keys in dataset.index().items():
         for key in keys[:5]:
             sample = dataset.load(key)
-            check_sample(sample, dataset.tasks, dataset.image_size)
+            validate_sample(sample, dataset.tasks, dataset.image_size)
             assert all(np.array_equal(sample[name], again.load(key)[name]) for name in sample)
             assert not np.array_equal(sample["image"], other.load(key)["image"])
         assert not np.array_equal(dataset.load((split, 0))["image"], dataset.load((split, 1))["image"])
@@ -85,9 +85,9 @@ def test_label_noise_is_in_train_only_and_of_the_stated_share() -> None:
 
 
 def test_tasks_of_a_group_agree_more_than_others() -> None:
-    found = labels(planted(noisy=0), "train")
-    assert np.mean(found["texture_1"] == found["texture_2"]) > 0.6
-    assert np.mean(found["texture_1"] == found["place_1"]) < 0.35
+    label = labels(planted(noisy=0), "train")
+    assert np.mean(label["texture_1"] == label["texture_2"]) > 0.6
+    assert np.mean(label["texture_1"] == label["place_1"]) < 0.35
 
 
 def test_impossible_groups_are_refused() -> None:

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from mtlbench.contract.dataset import BadSample
-from mtlbench.datasets import _street_rays as rays
-from mtlbench.datasets._street_solids import Array, Kind, Solids, interval
-from mtlbench.datasets._street_style import Label
-from mtlbench.datasets.streets import SHIFTS, Streets, occlusion_edges
+from mtlbench.datasets.streets import SHIFTS, Streets, rays
+from mtlbench.datasets.streets.boundaries import occlusion_edges
+from mtlbench.datasets.streets.solids import Array, Kind, Solid, SolidList, Solids, Triple, interval
+from mtlbench.datasets.streets.style import Label
 
 KEYS = [("train", 0), ("train", 3), ("val", 1), ("test", 2), ("test-city", 2), ("test-camera", 2)]
 
@@ -118,7 +118,7 @@ def test_normals_face_the_camera_and_agree_with_the_slope_of_depth(key: tuple[st
 @pytest.mark.parametrize("key", KEYS)
 def test_road_is_level_and_lies_the_camera_height_below_the_camera(key: tuple[str, int]) -> None:
     dataset = streets()
-    sample, camera = dataset.load(key), dataset.stage(key)[1]
+    sample, camera = dataset.load(key), dataset.world(key)[1]
     up = camera.rotation @ np.array([0, -1, 0])
     road = sample["segmentation"] == Label.ROAD
     assert np.allclose(sample["normals"][:, road], up[:, None], atol=1e-5)
@@ -155,7 +155,7 @@ def test_plain_surfaces_have_no_boundary() -> None:
 
 
 def test_boundaries_of_a_mirrored_view_are_the_mirrored_boundaries() -> None:
-    street, camera, _ = streets().stage(("train", 5))
+    street, camera, _ = streets().world(("train", 5))
     hits = rays.cast(street.solids, camera)
     size = camera.height, camera.width
 
@@ -203,13 +203,20 @@ def test_unknown_keys_are_refused(key: object) -> None:
 
 def solids_at_random(count: int, seed: int) -> Solids:
     rng = np.random.default_rng(seed)
-    solids = Solids()
+    solids = SolidList()
     for number in range(count):
-        solids.add(
-            kind=number % 3, centre=rng.uniform((-8, -4, -2), (8, 2, 30)), half=rng.uniform(0.1, 2, 3),
-            yaw=rng.uniform(0, 6), label=0, instance=number, material=0, colour=(0, 0, 0), style=(0, 0, 0),
-        )  # fmt: skip
-    return solids.freeze()
+        centre, half, yaw = rng.uniform((-8, -4, -2), (8, 2, 30)), rng.uniform(0.1, 2, 3), rng.uniform(0, 6)
+        solids.add(solid(Kind(number % 3), triple(centre), triple(half), yaw, instance=number))
+    return solids.arrays()
+
+
+def solid(kind: Kind, centre: Triple, half: Triple, yaw: float = 0.0, instance: int = 0) -> Solid:
+    return Solid(kind, centre, half, yaw, label=0, instance=instance, material=0, colour=(0, 0, 0), style=(0, 0, 0))
+
+
+def triple(values: Array) -> Triple:
+    x, y, z = values.tolist()
+    return x, y, z
 
 
 def camera_at(position: tuple[float, float, float] = (0, -1, -3)) -> rays.Camera:
@@ -260,11 +267,10 @@ def test_hits_lie_on_their_solids_and_normals_point_outwards() -> None:
 
 
 def test_box_shades_the_ground_below_it_and_nothing_else() -> None:
-    solids = Solids()
-    common: dict[str, Any] = {"kind": 0, "yaw": 0.0, "label": 0, "material": 0, "colour": (0, 0, 0), "style": (0, 0, 0)}
-    solids.add(centre=(0, 0.5, 0), half=(50, 0.5, 50), instance=0, **common)
-    solids.add(centre=(0, -3, 8), half=(1, 0.2, 1), instance=1, **common)
-    frozen = solids.freeze()
+    solids = SolidList()
+    solids.add(solid(Kind.BOX, (0, 0.5, 0), (50, 0.5, 50)))
+    solids.add(solid(Kind.BOX, (0, -3, 8), (1, 0.2, 1), instance=1))
+    frozen = solids.arrays()
     hits = rays.cast(frozen, camera_at((0, -1.5, 0)))
     dark = rays.shadow(frozen, hits, np.array([0.0, -1.0, 0.0]))
     below = (np.abs(hits.point[0]) < 1) & (np.abs(hits.point[2] - 8) < 1) & (hits.solid == 0)

@@ -1,6 +1,7 @@
 """Taskonomy, from small trees in exactly its layouts; and the two kinds of task it brings."""
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +10,11 @@ import torch
 from PIL import Image
 
 from mtlbench.contract.dataset import BadSample
-from mtlbench.data.checks import check_sample
-from mtlbench.data.sheet import contact_sheet
+from mtlbench.data.sample_sheet import draw_samples
+from mtlbench.data.sample_validation import validate_sample
 from mtlbench.data.store import prepare
-from mtlbench.datasets._taskonomy_tasks import LogDepth, Magnitude
 from mtlbench.datasets.taskonomy import PLACES, Taskonomy
+from mtlbench.datasets.taskonomy.tasks import LogDepth, Magnitude
 from mtlbench.errors import UserError
 
 SIDE = 32
@@ -65,7 +66,7 @@ def test_layouts_splits_and_encodings(tmp_path: Path, place: str) -> None:
     assert index["val"] == [("corozal", *view) for view in VIEWS] and index["test"][0] == ("darden", 0, 3)
     assert source.scene(index["val"][0]) == "corozal" and len(source.files()) == 1 + 8 * 6
     sample, stored = source.load(("beechwood", 12, 0)), raw(11)
-    check_sample(sample, source.tasks, source.image_size)
+    validate_sample(sample, source.tasks, source.image_size)
     assert np.array_equal(sample["image"], stored["rgb"])
     label = stored["segmentsemantic"].astype(int)
     assert np.array_equal(sample["segmentation"], np.where(label == 0, 255, label - 1))
@@ -91,7 +92,7 @@ def test_tasks_and_metres_can_be_chosen(tmp_path: Path) -> None:
 
 def test_it_is_prepared_and_drawn(tmp_path: Path) -> None:
     prepared = prepare(dataset(write(tmp_path / "raw")), "taskonomy", tmp_path / "cache")
-    contact_sheet(prepared, tmp_path / "sheet.png", per_split=1)
+    draw_samples(prepared, tmp_path / "sheet.png", per_split=1)
     assert (tmp_path / "sheet.png").stat().st_size > 10_000
 
 
@@ -104,7 +105,9 @@ def test_it_is_prepared_and_drawn(tmp_path: Path) -> None:
         ("depth_zbuffer", None, "is missing"),
     ],
 )
-def test_bad_files_are_named(tmp_path: Path, word: str, change, message: str) -> None:
+def test_bad_files_are_named(
+    tmp_path: Path, word: str, change: Callable[[np.ndarray], np.ndarray] | None, message: str
+) -> None:
     root = write(tmp_path)
     domain = "segment_semantic" if word == "segmentsemantic" else word
     path = root / domain / "beechwood" / f"point_0_view_3_domain_{word}.png"
@@ -134,7 +137,7 @@ def test_log_depth_under_a_zoom_is_that_of_the_divided_depth() -> None:
     metres = torch.tensor([[[[700.0, 4000.0]]], [[[700.0, 0.0]]]])
     target = torch.log1p(metres) / math.log(2**16)
     zoom = torch.tensor([1.5, 1.0])
-    moved = LogDepth("depth").moved(target, zoom, torch.zeros(2, dtype=torch.bool))
+    moved = LogDepth("depth").augmented(target, zoom, torch.zeros(2, dtype=torch.bool))
     expected = torch.log1p(metres / zoom.reshape(-1, 1, 1, 1)) / math.log(2**16)
     assert torch.allclose(moved, expected, atol=1e-5) and torch.equal(moved[1], target[1])
 

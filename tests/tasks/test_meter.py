@@ -9,22 +9,23 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from task_cases import Case
 
 from mtlbench.tasks import Classification, Depth, Normals, Segmentation, mean_skill, skill
 from mtlbench.tasks.meter import Meter
 
 
-def test_predictions_are_resized_to_the_labels():
+def test_predictions_are_resized_to_the_labels() -> None:
     target = torch.ones(2, 1, 8, 12)
     coarse = torch.rand(2, 1, 4, 3)
     fine = torch.nn.functional.interpolate(coarse, size=(8, 12), mode="bilinear", align_corners=False)
-    one, two = Meter(Depth("d")), Meter(Depth("d"))
-    one.update(coarse, target)
-    two.update(fine, target)
-    assert one.compute() == two.compute()
+    resizing, plain = Meter(Depth("d")), Meter(Depth("d"))
+    resizing.update(coarse, target)
+    plain.update(fine, target)
+    assert resizing.compute() == plain.compute()
 
 
-def test_reset_pickle_and_copy(case):
+def test_reset_pickle_and_copy(case: Case) -> None:
     target = case.targets(6)
     prediction = case.predictions(target)
     meter = Meter(case.task, keep_images=True)
@@ -39,7 +40,7 @@ def test_reset_pickle_and_copy(case):
     assert meter.compute() == metrics
 
 
-def test_compute_may_be_asked_in_between(case):
+def test_compute_may_be_asked_in_between(case: Case) -> None:
     target = case.targets(8)
     prediction = case.predictions(target)
     meter, whole = Meter(case.task), Meter(case.task)
@@ -50,7 +51,7 @@ def test_compute_may_be_asked_in_between(case):
     assert meter.compute() == pytest.approx(whole.compute(), rel=1e-7, nan_ok=True)
 
 
-def test_forward_gives_the_batch_and_keeps_the_set(case):
+def test_forward_gives_the_batch_and_keeps_the_set(case: Case) -> None:
     target = case.targets(8)
     prediction = case.predictions(target)
     meter, first, whole = Meter(case.task), Meter(case.task), Meter(case.task)
@@ -62,7 +63,7 @@ def test_forward_gives_the_batch_and_keeps_the_set(case):
     assert meter.compute() == pytest.approx(whole.compute(), rel=1e-7, nan_ok=True)
 
 
-def test_images_are_compact_and_in_order():
+def test_images_are_compact_and_in_order() -> None:
     meter = Meter(Classification("c", 3), keep_images=True)
     meter.update(torch.eye(3), torch.tensor([0, 1, -1], dtype=torch.int16))
     meter.update(torch.eye(3), torch.tensor([1, 1, 2], dtype=torch.int16))
@@ -75,13 +76,13 @@ def test_images_are_compact_and_in_order():
         Meter(Classification("c", 3)).images()
 
 
-def test_nothing_is_kept_per_pixel():
+def test_nothing_is_kept_per_pixel() -> None:
     meter = Meter(Normals("n"), keep_images=True)
     meter.update(torch.randn(2, 3, 64, 64), torch.randn(2, 3, 64, 64))
     assert sum(value[0].nbytes for value in meter.images().values()) < 500
 
 
-def test_empty_batch_changes_nothing(case):
+def test_empty_batch_changes_nothing(case: Case) -> None:
     target = case.targets(4)
     prediction = case.predictions(target)
     one, two = Meter(case.task, keep_images=True), Meter(case.task, keep_images=True)
@@ -92,7 +93,7 @@ def test_empty_batch_changes_nothing(case):
     assert case.task.loss(prediction[:0], target[:0]) == 0
 
 
-def test_skill():
+def test_skill() -> None:
     assert skill(0.7, 0.4, 1.0) == pytest.approx(0.5)  # higher is better
     assert skill(5.0, 20.0, 0.0) == pytest.approx(0.75)  # lower is better
     assert skill(0.4, 0.4, 1.0) == 0 and skill(1.0, 0.4, 1.0) == 1
@@ -101,6 +102,6 @@ def test_skill():
     assert skill(0.5, 1.0, 1.0) is None and skill(math.nan, 0.0, 0.0) is None and skill(0.5, math.nan, 1.0) is None
 
 
-def test_mean_skill_leaves_out_tasks_without_one():
+def test_mean_skill_leaves_out_tasks_without_one() -> None:
     assert mean_skill({"a": 0.5, "b": None, "c": -1.0}) == -0.25
     assert math.isnan(mean_skill({"a": None})) and math.isnan(mean_skill({}))

@@ -1,0 +1,1 @@
+"""Helpers that several datasets use; no dataset is defined here."""
