@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from mtlbench.config.plugins import Registry
-from mtlbench.contract import Architecture, Batch, NetworkConfig, Budget, OptimizerSpec, Run, Strategy
+from mtlbench.contract import Architecture, Batch, Budget, NetworkConfig, OptimizerSpec, Run, Strategy
 from mtlbench.networks.backbone import BackboneSpec
 from mtlbench.networks.heads import HeadSpec
 from mtlbench.planning.expansion import expand

@@ -19,14 +19,14 @@ from pathlib import Path
 from typing import Any
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import torch
-from tiny import STREETS, trials
 
 from mtlbench.planning.protocol import PROTOCOL_VERSION
 from mtlbench.records import canonical
 from mtlbench.running.trial import run_trial
+from tests.tiny import STREETS, trials
 
 FILE = Path(__file__).with_name("results.json")
 

@@ -7,8 +7,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-import canaries
 import pytest
+
+from tests.canaries import canaries
 
 
 @pytest.fixture(scope="session")

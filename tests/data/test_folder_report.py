@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from toys import Files, Toy, toy, write_files
 
 from mtlbench.cli import data as command
 from mtlbench.contract.dataset import BadSample
@@ -12,9 +11,10 @@ from mtlbench.data.folder_report import BadFile, inspect_folder
 from mtlbench.data.label_statistics import label_statistics
 from mtlbench.data.store import prepare
 from mtlbench.errors import UserError
+from tests.data.toys import Files, Toy, toy, write_files
 
 PLUGIN = """
-from toys import Toy
+from tests.data.toys import Toy
 
 class {name}(Toy):
     '''A toy of its own file.'''

@@ -5,7 +5,6 @@ from collections.abc import Iterable
 import pytest
 import torch
 from torch import Tensor
-from toys import toy
 
 from mtlbench.contract.batch import Batch
 from mtlbench.contract.dataset import Augmentation
@@ -13,6 +12,7 @@ from mtlbench.data import order
 from mtlbench.data.loader import Loader
 from mtlbench.data.split import Split
 from mtlbench.data.store import prepare
+from tests.data.toys import toy
 
 AUGMENTATION = Augmentation((1.0, 1.2, 1.5), flip=True)
 

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from toys import Toy, toy
 
 from mtlbench.contract import Key, Sample
 from mtlbench.data.sample_sheet import draw_samples, evenly_spread
@@ -14,6 +13,7 @@ from mtlbench.data.store import Prepared, prepare
 from mtlbench.data.target_pictures import UNLABELLED_COLOUR, legend, picture, unlabelled
 from mtlbench.errors import UserError
 from mtlbench.tasks import Attributes, Boundaries, Classification, Depth, Normals, Saliency, Segmentation
+from tests.data.toys import Toy, toy
 
 
 @pytest.fixture(scope="module")

@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from toys import Files, Toy, toy, write_files
 
 from mtlbench.contract.dataset import BadSample, Key, Sample
 from mtlbench.data import arrays
 from mtlbench.data.store import prepare
 from mtlbench.errors import UserError
+from tests.data.toys import Files, Toy, toy, write_files
 
 
 def with_faults(faults: Mapping[Key, Sample | Exception]) -> type[Toy]:

@@ -7,12 +7,12 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from strategy_toys import TASKS, batches, network_config, make, make_run, plugin
 
 from mtlbench.contract import Budget, Phase, Run, Strategy
 from mtlbench.networks.backbone import LAYOUTS, Layout
 from mtlbench.networks.residual import BasicBlock
 from mtlbench.tasks import Task
+from tests.methods.strategy_toys import TASKS, batches, make, make_run, network_config, plugin
 
 LAYOUTS.setdefault("resnet_six", Layout(BasicBlock, (2, 2, 1, 1), width=8))
 """Six blocks, some with and some without a projection."""

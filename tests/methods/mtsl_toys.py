@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 import mtlbench
-from mtlbench.contract import Architecture, Batch, NetworkConfig, Budget, OptimizerSpec, Run, Strategy
+from mtlbench.contract import Architecture, Batch, Budget, NetworkConfig, OptimizerSpec, Run, Strategy
 from mtlbench.networks.backbone import LAYOUTS, BackboneSpec
 from mtlbench.networks.heads import HeadSpec
 from mtlbench.tasks import Classification, Depth, Segmentation, Task

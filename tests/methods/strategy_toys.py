@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 import mtlbench
-from mtlbench.contract import Architecture, Batch, NetworkConfig, Budget, OptimizerSpec, Run, Strategy
+from mtlbench.contract import Architecture, Batch, Budget, NetworkConfig, OptimizerSpec, Run, Strategy
 from mtlbench.networks.backbone import LAYOUTS, BackboneSpec
 from mtlbench.networks.heads import HeadSpec
 from mtlbench.tasks import Classification, Depth, Task

@@ -13,8 +13,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from adashare_toys import BLOCKS, TASKS, batches, network, some_policy
-from strategy_toys import GOLDEN
 from torch import Tensor, nn
 
 from mtlbench.contract import SharingGraph, SharingPlan, Unit
@@ -22,6 +20,8 @@ from mtlbench.measure.cost import count_flops
 from mtlbench.methods._select_or_skip import MultiplyingGraph, as_gates, plan_of
 from mtlbench.networks.backbone import LAYOUTS, Backbone, BackboneSpec, stem
 from mtlbench.networks.residual import BasicBlock
+from tests.methods.adashare_toys import BLOCKS, TASKS, batches, network, some_policy
+from tests.methods.strategy_toys import GOLDEN
 
 STRIDES, DILATIONS = (1, 2, 1, 1), (1, 1, 2, 4)
 

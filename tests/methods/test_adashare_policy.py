@@ -8,12 +8,12 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from strategy_toys import GOLDEN
 from torch import Tensor
 
 from mtlbench.methods._adashare_phases import policy_optimizer
 from mtlbench.methods._adashare_policy import relaxed, sampled, sharing_loss, sparsity_loss
 from mtlbench.methods._adashare_schedule import ByProgress, ByRound, rounds_of_epoch
+from tests.methods.strategy_toys import GOLDEN
 
 FILE = np.load(GOLDEN / "adashare_policy.npz")
 GATED = FILE["reg/n_active"].tolist()

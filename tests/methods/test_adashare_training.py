@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import torch
-from adashare_toys import BLOCKS, TASKS, batches, network, some_policy, started
 from torch import Tensor
 
 from mtlbench.contract import Phase, UserError
@@ -15,6 +14,7 @@ from mtlbench.contract.optim import set_lr
 from mtlbench.measure.cost import count_flops
 from mtlbench.methods._adashare_schedule import policy_rate
 from mtlbench.methods._select_or_skip import MultiplyingGraph, correlation
+from tests.methods.adashare_toys import BLOCKS, TASKS, batches, network, some_policy, started
 
 BATCH = batches(1)[0]
 

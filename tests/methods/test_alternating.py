@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from strategy_toys import GOLDEN, TASKS, Plain, batches, make, make_run, network, snapshot, train
 from torch import Tensor, nn
 
 from mtlbench.contract import OptimizerSpec
 from mtlbench.tasks import Depth
+from tests.methods.strategy_toys import GOLDEN, TASKS, Plain, batches, make, make_run, network, snapshot, train
 
 FILE = np.load(GOLDEN / "alternating.npz")
 NAMES = [f"t{number}" for number in range(4)]

@@ -7,12 +7,12 @@ import math
 
 import pytest
 import torch
-from tiny import batch, build, dense_tasks, image_tasks, run
 
 from mtlbench.config.plugins import Registry
 from mtlbench.contract import SharingPlan
 from mtlbench.contract.strategy import Strategy
 from mtlbench.measure.cost import inference_flops, parameters
+from tests.tiny import batch, build, dense_tasks, image_tasks, run
 
 ARCHITECTURES = Registry().architectures()
 TASKS = {"dense": dense_tasks, "image": image_tasks}

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny import batch, build, run, strategy, trials
 
 from mtlbench.contract import Batch
 from mtlbench.methods._affinity import affinity, dissimilarity_matrix
@@ -19,6 +18,7 @@ from mtlbench.methods._tree_search import Partition, best_tree, unlikeness
 from mtlbench.methods.branched import Branched
 from mtlbench.methods.equal import Equal
 from mtlbench.running.trial import Trial
+from tests.tiny import batch, build, run, strategy, trials
 
 # -- representation similarity ------------------------------------------------------------------------------------------
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny import batch, build, dense_tasks
 
 from mtlbench.methods.cross_stitch import CrossStitch, Stitch
 from mtlbench.methods.hard_sharing import HardSharing
 from mtlbench.methods.single_task import SingleTask
+from tests.tiny import batch, build, dense_tasks
 
 GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "cross_stitch.npz")
 

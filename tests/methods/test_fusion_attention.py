@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny import batch, build, dense_tasks
 from torch import Tensor, nn
 
 from mtlbench.contract import Architecture, NetworkConfig
@@ -22,6 +21,7 @@ from mtlbench.methods.single_task import SingleTask
 from mtlbench.networks.backbone import BackboneSpec
 from mtlbench.networks.heads import HeadSpec
 from mtlbench.tasks import Depth, Segmentation
+from tests.tiny import batch, build, dense_tasks
 
 GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "fusion_attention.npz")
 EXACT = {"rtol": 1e-9, "atol": 1e-9}

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import torch
-from mtsl_toys import NAMES, TASKS, batch, network_config, make_run, strategy
 from torch import Tensor, nn
 
 from mtlbench.contract import Budget, Run, UserError
@@ -19,6 +18,7 @@ from mtlbench.methods._shared_tree import columns, frame, nodes, random_tree
 from mtlbench.methods._task_grouping import best_partition, cka, merging, partitions
 from mtlbench.methods.mtsl import MTSL, Fusion, alignment_loss
 from mtlbench.methods.random_tree import RandomTree
+from tests.methods.mtsl_toys import NAMES, TASKS, batch, make_run, network_config, strategy
 
 
 def network(seed: int = 0, tasks: Any = TASKS, **hypers: Any) -> MTSL:

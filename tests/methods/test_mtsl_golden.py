@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from mtsl_toys import make_run, strategy
 from torch import Tensor, nn
 
 from mtlbench.contract import Batch, NetworkConfig, Unit
@@ -20,6 +19,7 @@ from mtlbench.methods.mtsl import MTSL, Fusion, Group, alignment_loss
 from mtlbench.networks.backbone import BackboneSpec
 from mtlbench.networks.heads import HeadSpec
 from mtlbench.tasks import Segmentation
+from tests.methods.mtsl_toys import make_run, strategy
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 GROUPS = np.load(GOLDEN / "mtsl_cka_grouping.npz")

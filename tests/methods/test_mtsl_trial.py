@@ -9,10 +9,10 @@ from typing import Any
 
 import mtsl_toys  # noqa: F401  (registers the smallest backbone)
 import pytest
-from tiny import STREETS, trials
 
 from mtlbench.planning.trial_spec import TrialSpec
 from mtlbench.running.trial import Trial
+from tests.tiny import STREETS, trials
 
 FEW = {**STREETS, "train": 16, "val": 2, "test": 2}
 

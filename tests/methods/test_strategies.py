@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 import torch
-from strategy_toys import TASKS, SignSpec, batches, network_config, make, make_run, network, plugin, snapshot, train, train_phases
 from torch import Tensor
 
 import mtlbench
@@ -19,6 +18,19 @@ from mtlbench.contract.optim import set_lr
 from mtlbench.networks.plan import SharingPlan
 from mtlbench.networks.sharing import SharingGraph
 from mtlbench.tasks import Classification
+from tests.methods.strategy_toys import (
+    TASKS,
+    SignSpec,
+    batches,
+    make,
+    make_run,
+    network,
+    network_config,
+    plugin,
+    snapshot,
+    train,
+    train_phases,
+)
 
 METHODS = Path(str(mtlbench.__file__)).parents[1] / "methods"
 STRATEGIES = [

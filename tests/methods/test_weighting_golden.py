@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from strategy_toys import GOLDEN, linear, make, make_run, plugin
+
+from tests.methods.strategy_toys import GOLDEN, linear, make, make_run, plugin
 
 FILE = np.load(GOLDEN / "weighting.npz")
 CASES = ["case0", "case1", "case2", "case3"]

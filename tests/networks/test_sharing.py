@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tiny import batch, build
 from torch import nn
 
 from mtlbench.contract import SharingGraph, SharingPlan
@@ -12,6 +11,7 @@ from mtlbench.measure.cost import count_flops
 from mtlbench.methods.hard_sharing import HardSharing
 from mtlbench.networks.backbone import Backbone, BackboneSpec
 from mtlbench.networks.batchnorm import PathStatistics, batch_norms, recompute
+from tests.tiny import batch, build
 
 TASKS = ("a", "b", "c")
 

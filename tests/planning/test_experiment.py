@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tiny import STREETS, trials
 
 from mtlbench.config.plugins import Registry
 from mtlbench.config.settings import Settings, make_settings
@@ -13,6 +12,7 @@ from mtlbench.contract import UserError
 from mtlbench.planning.expansion import expand
 from mtlbench.planning.experiment import load_experiment, make_experiment
 from mtlbench.running.trial import open_dataset
+from tests.tiny import STREETS, trials
 
 EXPERIMENTS = sorted((Path(__file__).parents[2] / "experiments").glob("*.yaml"))
 

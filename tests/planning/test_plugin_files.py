@@ -11,12 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tiny import trials
 
 from mtlbench.config.plugins import Registry
 from mtlbench.contract import UserError
 from mtlbench.planning import plugin_files
 from mtlbench.planning.trial_spec import TrialSpec
+from tests.tiny import trials
 
 FILES = {
     "mine/__init__.py": '"""Mine."""\nfrom .inner.strategy import Mine\n',

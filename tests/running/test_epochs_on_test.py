@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny import trials
 
 from mtlbench.cli.main import main
 from mtlbench.errors import UserError
@@ -20,6 +19,7 @@ from mtlbench.records import Record, epochs_on_test, read, write
 from mtlbench.running.epochs_on_test import evaluate_epochs_on_test
 from mtlbench.running.trial import run_trial
 from mtlbench.training.checkpoints import CheckpointStore
+from tests.tiny import trials
 
 
 @pytest.fixture(scope="module")

@@ -6,13 +6,13 @@ import multiprocessing
 from pathlib import Path
 
 import pytest
-from tiny import trials
 
 from mtlbench.planning.trial_spec import TrialSpec
 from mtlbench.running import trial as module
 from mtlbench.running.exclusive import finished_record
 from mtlbench.running.trial import Trial, run_trial
 from mtlbench.training.report import EpochReport
+from tests.tiny import trials
 
 
 def in_another_process(spec: str, work: str, results: str, trained: str) -> None:

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny import trials
 
 from mtlbench.errors import UserError
 from mtlbench.measure.kernels import use_reproducible_kernels
 from mtlbench.measure.latency import measure
 from mtlbench.measure.memory import PeakMemory
 from mtlbench.running.trial import Trial, device_of
+from tests.tiny import trials
 
 
 def test_another_source_on_the_worker_is_refused(tmp_path: Path) -> None:

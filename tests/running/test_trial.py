@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 import torch
-from tiny import trials
 
 from mtlbench.config.plugins import Registry
 from mtlbench.contract import Dataset, UserError
 from mtlbench.planning.trial_spec import TrialSpec
 from mtlbench.records import Record, read
 from mtlbench.running.trial import Trial, run_trial
+from tests.tiny import trials
 
 ARCHITECTURES = Registry().architectures()
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tiny import trials
 
 from mtlbench.config.plugins import Registry
 from mtlbench.errors import UserError
 from mtlbench.running.trained import load_selected, read_spec
 from mtlbench.running.trial import run_trial
+from tests.tiny import trials
 
 METHOD = '''"""Plain training."""
 

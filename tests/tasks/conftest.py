@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from task_cases import CASES, Case
+
+from tests.tasks.task_cases import CASES, Case
 
 
 @pytest.fixture(params=list(CASES))

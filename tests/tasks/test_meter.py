@@ -9,10 +9,10 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from task_cases import Case
 
 from mtlbench.tasks import Classification, Depth, Normals, Segmentation, mean_skill, skill
 from mtlbench.tasks.meter import Meter
+from tests.tasks.task_cases import Case
 
 
 def test_predictions_are_resized_to_the_labels() -> None:

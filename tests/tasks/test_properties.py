@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from task_cases import Case
 from torch import Tensor
 
 from mtlbench.tasks import Task, skill
 from mtlbench.tasks.meter import Meter
+from tests.tasks.task_cases import Case
 
 SIZES = (1, 4, 3, 4)
 # Where an element lies in a batch decides if a vector instruction or the loop's rest computes it: one float32 bit.

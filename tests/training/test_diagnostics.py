@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import json
-import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-
-sys.path.append(str(Path(__file__).parents[1] / "methods"))
-from strategy_toys import batches, make, make_run, network, snapshot
 from test_alternating import ADAM, FILE, alternating, data, stored
 
 from mtlbench.training.diagnostics import Diagnostics
+from tests.methods.strategy_toys import batches, make, make_run, network, snapshot
 
 
 def trained(watched: bool) -> tuple[dict[str, Any], Any]:

@@ -6,7 +6,6 @@ import math
 from pathlib import Path
 
 import pytest
-from tiny import trials
 
 from mtlbench.config.plugins import Registry
 from mtlbench.errors import UserError
@@ -14,6 +13,7 @@ from mtlbench.planning.trial_spec import TrialSpec
 from mtlbench.records import Point
 from mtlbench.running.trial import Trial, run_trial
 from mtlbench.training.divergence import divergence
+from tests.tiny import trials
 
 EXPLODES = '''"""Divides by zero from some epoch on."""
 

@@ -8,10 +8,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from tiny import trials
-
 import mtlbench
 from mtlbench.running.trial import Trial
+from tests.tiny import trials
 
 PACKAGE = Path(str(mtlbench.__file__)).parent
 MOST_CALLS = 12

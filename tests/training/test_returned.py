@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny import batch, build, strategy, trials
 
 from mtlbench.config.plugins import Registry
 from mtlbench.contract import JacobianStrategy, TaskLosses
@@ -15,6 +14,7 @@ from mtlbench.errors import UserError
 from mtlbench.running.trial import run_trial
 from mtlbench.training.returned import check_losses, place_of
 from mtlbench.training.state import steps_on_host
+from tests.tiny import batch, build, strategy, trials
 
 METHOD = '''"""Returns what it should not."""
 

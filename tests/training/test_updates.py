@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny import trials
 from torch import nn
 
 from mtlbench.config.plugins import Registry
 from mtlbench.records import read
 from mtlbench.running.trial import run_trial
 from mtlbench.training.updates import UpdateCounter
+from tests.tiny import trials
 
 STEPS_PER_TASK = '''"""Steps once per task, and says nothing about it."""
 
