@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mtlbench.contract import Architecture, Batch, NetworkConfig, Budget, OptimizerSpec, Run
+from mtlbench.contract import Architecture, Batch, Budget, NetworkConfig, OptimizerSpec, Run
 from mtlbench.measure.cost import count_flops
 from mtlbench.methods.adashare import AdaShare
 from mtlbench.methods.equal import Equal

@@ -22,7 +22,7 @@ from typing import Any
 
 import torch
 
-from mtlbench.contract import Architecture, Batch, NetworkConfig, Budget, OptimizerSpec, Phase, Run
+from mtlbench.contract import Architecture, Batch, Budget, NetworkConfig, OptimizerSpec, Phase, Run
 from mtlbench.measure.cost import count_flops
 from mtlbench.measure.memory import peak_memory
 from mtlbench.methods._mtsl_phases import Structure

@@ -11,9 +11,11 @@ import argparse
 import time
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from mtlbench.config.method import resolve
 from mtlbench.config.plugins import Registry
@@ -21,25 +23,28 @@ from mtlbench.config.settings import Settings
 from mtlbench.contract import NetworkConfig
 from mtlbench.data.split import Split
 from mtlbench.measure.corruptions import COMMON, SEVERITIES
-from mtlbench.measure.evaluation import Referee
+from mtlbench.measure.evaluator import Evaluator
 from mtlbench.measure.robustness import Corrupted
-from mtlbench.measure.subject import Subject
+from mtlbench.measure.skill_scale import SkillScale
+from mtlbench.networks.placement import on_device
 from mtlbench.tasks import Depth, Segmentation
 
 TASKS = (Segmentation("segmentation", 19), Depth("depth", inverse=True))
 BOUNDS = {"resnet18": 1.1, "resnet_tiny": 1.5}
-SMALL = {"output_stride": 16, "head_width": 32, "head_rates": (1, 2, 3)}
+SMALL: dict[str, Any] = {"output_stride": 16, "head_width": 32, "head_rates": (1, 2, 3)}
 """The heads and the stride that go with resnet_tiny: the less the network costs, the more a corruption weighs."""
 
 
-def subject(backbone: str, height: int, width: int, images: int, batch: int, device: torch.device) -> Subject:
-    """A network with random weights on smooth random images."""
+def example(
+    backbone: str, height: int, width: int, images: int, batch: int, device: torch.device
+) -> tuple[nn.Module, Evaluator, Split]:
+    """A network with random weights, and an evaluator of smooth random images."""
     settings = Settings(backbone=backbone, **(SMALL if backbone == "resnet_tiny" else {}))
     mean, std = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
     config = NetworkConfig(TASKS, (height, width), settings.backbone_spec(), settings.head_spec(), mean, std, seed=0)
     method = resolve("hard_sharing", {}, Registry())
     network = method.architecture.cls(config, method.architecture_hypers)
-    network = network.to(device, memory_format=torch.channels_last).deploy().eval()
+    deployed = on_device(network, device).deploy().eval()
     generator = torch.Generator().manual_seed(0)
     coarse = torch.rand(images, 3, height // 8, width // 8, generator=generator)
     smooth = torch.nn.functional.interpolate(coarse, size=(height, width), mode="bicubic").clamp(0, 1)
@@ -58,7 +63,7 @@ def subject(backbone: str, height: int, width: int, images: int, batch: int, dev
         scenes=[None] * images,
         mean=mean,
     )
-    return Subject(network, split, Referee(TASKS, split), "benchmark", device, batch)
+    return deployed, Evaluator("benchmark", SkillScale(TASKS, split), device, batch), split
 
 
 def seconds(run: Callable[[], object], device: torch.device) -> float:
@@ -87,15 +92,16 @@ def main() -> None:
     print(f"{arguments.size}, {arguments.images} images, {device}, {arguments.threads} thread(s); ms per image and pass")
     print(f"{'backbone':12} {'clean':>8} {'corrupted':>10} {'ratio':>7} {'bound':>6}")
     for backbone in arguments.backbones:
-        one = subject(backbone, height, width, arguments.images, arguments.batch, device)
-        for name in COMMON:  # tables and textures are made once a process
-            Corrupted(one, name, 1)(one.split.batch(torch.arange(min(2, arguments.images)), device))
-        one.evaluate()
+        network, evaluator, split = example(backbone, height, width, arguments.images, arguments.batch, device)
+        for name in COMMON:  # tables and textures are made once per process
+            Corrupted("benchmark", split, name, 1)(split.batch(torch.arange(min(2, arguments.images)), device))
+        evaluator.evaluate(network, split)
         clean, corrupted = [], []
         for name in COMMON:
-            clean.append(seconds(one.evaluate, device))
+            clean.append(seconds(partial(evaluator.evaluate, network, split), device))
             for severity in SEVERITIES:
-                corrupted.append(seconds(partial(one.evaluate, Corrupted(one, name, severity)), device))
+                change = Corrupted("benchmark", split, name, severity)
+                corrupted.append(seconds(partial(evaluator.evaluate, network, split, change), device))
         means = [1e3 * sum(times) / len(times) / arguments.images for times in (clean, corrupted)]
         bound = f"{BOUNDS[backbone]:.1f}" if backbone in BOUNDS else "-"
         print(f"{backbone:12} {means[0]:8.2f} {means[1]:10.2f} {means[1] / means[0]:7.3f} {bound:>6}", flush=True)

@@ -26,7 +26,7 @@ from typing import Any
 
 import torch
 
-from mtlbench.contract import Architecture, Batch, NetworkConfig, Budget, JacobianStrategy, OptimizerSpec, Run, Strategy
+from mtlbench.contract import Architecture, Batch, Budget, JacobianStrategy, NetworkConfig, OptimizerSpec, Run, Strategy
 from mtlbench.measure.cost import count_flops
 from mtlbench.measure.memory import peak_memory
 from mtlbench.networks.backbone import BackboneSpec
@@ -119,8 +119,9 @@ def contestants(network: Architecture, names: list[str], device: torch.device) -
         strategy = cls(network, run, cls.configure({}, name))
         strategy.start()
         made.append(Contestant(name, strategy.step, bound_of(name, cls)))
-        if hasattr(strategy, "solve"):
-            strategy.solve = apart(strategy.solve, made[-1].solver)
+        solve: Callable[..., Any] | None = getattr(strategy, "solve", None)
+        if solve is not None:
+            object.__setattr__(strategy, "solve", apart(solve, made[-1].solver))
     return made
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from torch import nn
 
 from mtlbench.measure.kernels import use_any_kernels
 from mtlbench.measure.provenance import device_name
+from mtlbench.networks.placement import on_device
 
 ROUNDS, WARM_UP = 30, 3
 
@@ -26,15 +28,12 @@ def measure(networks: Mapping[str, nn.Module], image_size: Sequence[int], thread
     use_any_kernels(threads)
     image = torch.rand(1, 3, *image_size).to(device).contiguous(memory_format=torch.channels_last)
     times: dict[str, list[float]] = {name: [] for name in networks}
-    ready = {
-        name: network.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
-        for name, network in networks.items()
-    }
+    ready = {name: on_device(network, device).eval() for name, network in networks.items()}
     with torch.inference_mode():
         for turn in range(ROUNDS + WARM_UP):
             # Interleaved, so that a machine that slows down slows all of them alike.
             for name, network in ready.items():
-                elapsed = _time(lambda network=network: network(image), device)  # type: ignore[misc]
+                elapsed = _time(partial(network, image), device)
                 if turn >= WARM_UP:
                     times[name].append(elapsed * 1e3)
     label = device_name(device)

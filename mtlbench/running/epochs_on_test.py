@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import torch
-
 from mtlbench.errors import UserError
+from mtlbench.networks.placement import on_device
 from mtlbench.records import Evaluation, Record
 from mtlbench.records.epochs_on_test import EpochsOnTest
 from mtlbench.running.trained import load_weights, read_spec
@@ -38,7 +37,7 @@ def evaluate_epochs_on_test(record: Record, work: Path, watch: Callable[[int, in
     evaluations: dict[int, Evaluation] = {}
     for number, epoch in enumerate(sorted(wanted), start=1):
         load_weights(trial.network, epochs[epoch])
-        trial.network.to(trial.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        on_device(trial.network, trial.device)
         trial.recompute_statistics()
         evaluations[epoch] = trial.evaluator.evaluate(trial.network.deploy(), trial.data.splits["test"])
         if watch is not None:

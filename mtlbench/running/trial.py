@@ -22,6 +22,7 @@ from mtlbench.measure.evaluator import Evaluator
 from mtlbench.measure.kernels import gpu_has_bf16, use_reproducible_kernels
 from mtlbench.measure.memory import PeakMemory
 from mtlbench.measure.skill_scale import SkillScale
+from mtlbench.networks.placement import on_device
 from mtlbench.planning.trial_spec import DataSpec, TrialSpec
 from mtlbench.records import Evaluation, write, write_text
 from mtlbench.running.exclusive import RECORD, exclusive, finished_record
@@ -59,10 +60,7 @@ class Trial:
         check_sources(spec, [self.method.architecture, self.method.strategy, plugin])
         self.data = open_dataset(spec.data, plugin.cls)
         check_fingerprint(spec, self.data.fingerprint)
-        self.network = build_network(spec, self.method, self.data.dataset).to(
-            self.device,
-            memory_format=torch.channels_last,  # type: ignore[call-overload]
-        )
+        self.network = on_device(build_network(spec, self.method, self.data.dataset), self.device)
         autocast = autocast_of(spec.precision, self.device)
         self.loader = make_loader(spec, self.data, self.device)
         self.evaluator = Evaluator(

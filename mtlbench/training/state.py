@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from mtlbench.contract import Architecture, Phase, Run, Strategy
+from mtlbench.networks.placement import on_device
 from mtlbench.records import Point
 from mtlbench.training.checkpoints import CheckpointStore
 from mtlbench.training.diagnostics import Diagnostics
@@ -85,7 +85,7 @@ class TrainingState:
         if saved is None:
             return Position()
         self.network.restore_structure(saved["structure"])
-        self.network.to(self.run.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        on_device(self.network, self.run.device)
         self.network.load_state_dict(saved["network"])
         self.strategy.load_state_dict(saved["strategy"])
         self.curve = [Point.model_validate(point) for point in saved["curve"]]

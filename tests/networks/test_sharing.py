@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import nn
@@ -44,7 +46,8 @@ def path_by_path(graph: SharingGraph, image: torch.Tensor, task: str) -> list[to
     x, maps = image, []
     for depth, entry in enumerate(graph.plan.column(task)):
         module = graph.module(depth, entry)
-        x = module.skip(x) if entry is None else module(x)
+        skip: Callable[[torch.Tensor], torch.Tensor] = getattr(module, "skip", module)
+        x = skip(x) if entry is None else module(x)
         if graph.units[depth].output:
             maps.append(x)
     return maps
@@ -156,7 +159,7 @@ def test_recomputed_statistics_do_not_depend_on_what_was_there(network: HardShar
     recompute(one, one, images)
     first = {name: value.clone() for name, value in one.state_dict().items()}
     for norm in batch_norms(one):
-        norm.running_mean.fill_(7)
+        norm.get_buffer("running_mean").fill_(7)
     momenta = [norm.momentum for norm in batch_norms(one)]
     recompute(one, one, images)
     assert all(torch.equal(first[name], value) for name, value in one.state_dict().items())
@@ -169,7 +172,7 @@ def test_statistics_of_a_path_leave_the_modules_own_alone() -> None:
     statistics = PathStatistics({(0, 1): norm})
     with statistics.of((0, 1), norm):
         norm(torch.randn(4, 2, 3, 3) + 5)
-    assert not norm.running_mean.any()
+    assert not norm.get_buffer("running_mean").any()
     assert statistics.get_buffer("path_0_1.running_mean_0").all()
 
 

@@ -54,7 +54,7 @@ def test_weights_of_the_wrong_length_are_named_with_their_file() -> None:
         def weights(self, gramian: torch.Tensor, losses: TaskLosses) -> torch.Tensor:
             return torch.ones(1)
 
-    architecture = Registry().method("hard_sharing").cls
+    architecture = Registry().architecture("hard_sharing").cls
     with pytest.raises(UserError, match=r"Short.weights \(.*test_returned.py\) returned \[1\], expected .* shape \[3\]"):
         strategy(Short, build(architecture)).step(batch())
 
@@ -77,6 +77,6 @@ def test_step_counts_stay_on_the_cpu_and_moments_where_they_are() -> None:
 
 
 def test_a_network_refuses_bytes() -> None:
-    network = build(Registry().method("hard_sharing").cls)
+    network = build(Registry().architecture("hard_sharing").cls)
     with pytest.raises(TypeError, match=r"expected float images in \[0, 1\], got torch.uint8"):
         network(torch.zeros(1, 3, 32, 64, dtype=torch.uint8))
