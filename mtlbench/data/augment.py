@@ -19,6 +19,7 @@ from torch.nn import functional
 from mtlbench.contract.batch import Batch
 from mtlbench.contract.dataset import Augmentation
 from mtlbench.data import order
+from mtlbench.data.transfer import constant, to_device
 from mtlbench.tasks.base import Task
 
 
@@ -69,11 +70,11 @@ def augment(batch: Batch, tasks: Sequence[Task], change: CropAndFlip, fill: Sequ
     image = nearest.image(batch.image, fill)
     resized = np.flatnonzero(change.zoom != 1)
     if len(resized):
-        rows = torch.from_numpy(resized).to(device)
+        rows = to_device(resized, device)
         # Images of their own size were copied exactly above; bilinear weights would blur them by rounding errors.
         image[rows] = _bilinear(batch.image[rows], y[resized], x[resized], fill)
-    zoom = torch.from_numpy(change.zoom.astype(np.float32)).to(device)
-    flip = torch.from_numpy(change.flip).to(device)
+    zoom = to_device(change.zoom.astype(np.float32), device)
+    flip = to_device(change.flip, device)
     targets: dict[str, Tensor] = {}
     for task in tasks:
         target = batch.targets[task.name]
@@ -99,13 +100,13 @@ class _Nearest:
     ) -> None:
         row, column = np.floor(y).astype(np.int64), np.floor(x).astype(np.int64)
         inside_y, inside_x = (row >= 0) & (row < height), (column >= 0) & (column < width)
-        rows = torch.from_numpy(np.clip(row, 0, height - 1)).to(device)
-        columns = torch.from_numpy(np.clip(column, 0, width - 1)).to(device)
+        rows = to_device(np.clip(row, 0, height - 1), device)
+        columns = to_device(np.clip(column, 0, width - 1), device)
         self.pixel = (rows[:, :, None] * width + columns[:, None, :]).flatten(1)
         self.outside: Tensor | None = None
         if not (inside_y.all() and inside_x.all()):
             outside = ~(inside_y[:, :, None] & inside_x[:, None, :])
-            self.outside = torch.from_numpy(outside).to(device)
+            self.outside = to_device(outside, device)
 
     def image(self, image: Tensor, fill: Sequence[float]) -> Tensor:
         """Float [B, 3, H, W], channels last."""
@@ -114,7 +115,7 @@ class _Nearest:
         pixels = image.permute(0, 2, 3, 1).reshape(-1, channels)
         moved = pixels.index_select(0, (self.pixel + first).flatten()).view(count, height, width, channels)
         if self.outside is not None:
-            moved = torch.where(self.outside[..., None], moved.new_tensor(fill), moved)
+            moved = torch.where(self.outside[..., None], constant(fill, moved), moved)
         return moved.permute(0, 3, 1, 2)
 
     def target(self, target: Tensor, invalid: float) -> Tensor:
@@ -137,10 +138,10 @@ def _bilinear(image: Tensor, y: NDArray[np.float64], x: NDArray[np.float64], fil
     grid[..., 0] = (2 * x / width - 1)[:, None, :]
     grid[..., 1] = (2 * y / height - 1)[:, :, None]
     moved = functional.grid_sample(
-        image, torch.from_numpy(grid).to(image.device), mode="bilinear", padding_mode="border", align_corners=False
+        image, to_device(grid, image.device), mode="bilinear", padding_mode="border", align_corners=False
     )
     outside = ((y < 0) | (y > height))[:, :, None] | ((x < 0) | (x > width))[:, None, :]
     if outside.any():
-        colour = moved.new_tensor(fill)[:, None, None]
-        moved = torch.where(torch.from_numpy(outside).to(image.device)[:, None], colour, moved)
+        colour = constant(fill, moved)[:, None, None]
+        moved = torch.where(to_device(outside, image.device)[:, None], colour, moved)
     return moved

@@ -12,6 +12,9 @@ from torch import Tensor
 from mtlbench.contract.batch import Batch
 from mtlbench.tasks.base import Task
 
+CHUNK_BYTES = 256 * 2**20
+"""Memory that targets may take while a constant is fitted on them: it must not grow with the image's size."""
+
 
 class Split:
     """Samples of one split, in the dataset's order.
@@ -82,8 +85,16 @@ class Split:
         torch.index_select(source, 0, indices, out=buffer)
         return buffer.to(device, non_blocking=True)
 
-    def chunks(self, task: Task, size: int = 256) -> Iterator[NDArray[np.generic]]:
-        """A task's targets in order, [n ≤ size, *target_shape] at a time; for `Task.fit_constant`."""
+    def chunks(self, task: Task, size: int | None = None) -> Iterator[NDArray[np.generic]]:
+        """A task's targets in order, [n ≤ size, *target_shape] at a time; for `Task.fit_constant`.
+
+        Args:
+            size: samples at a time; None for 256, or fewer where they need more than `CHUNK_BYTES`.
+        """
+        if size is None:
+            array = self.images if task.from_image else self._arrays[task.name]
+            sample = int(np.prod(array.shape[1:], dtype=np.int64)) * (4 if task.from_image else array.itemsize)
+            size = min(256, max(1, CHUNK_BYTES // max(sample, 1)))
         for start in range(0, len(self), size):
             if task.from_image:
                 image = self.images[start : start + size].transpose(0, 3, 1, 2)
