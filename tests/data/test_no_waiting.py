@@ -61,12 +61,8 @@ def test_a_step_never_waits_for_the_gpu() -> None:
     network = build(Registry().architecture("hard_sharing").cls).to(device)
     training = strategy(Registry().strategy("equal").cls, network)
     sample = batch()
-    moved = type(sample)(
-        sample.image.to(device),
-        {task: target.to(device) for task, target in sample.targets.items()},
-        sample.labelled,
-        sample.index,
-    )
+    targets = {task: target.to(device) for task, target in sample.targets.items()}
+    moved = replace(sample, image=sample.image.to(device), targets=targets)
     training.step(moved)
     torch.cuda.set_sync_debug_mode("error")
     try:
