@@ -1,6 +1,6 @@
 """What AdaShare's steps cost: warm-up, weight and policy steps, retraining, and the deployed network.
 
-Compared with the plain implementation, which runs the whole trunk once a task and multiplies by the gates, on the same
+Compared with the plain implementation, which runs the whole trunk once per task and multiplies by the gates, on the same
 weights and batch, in turns. A step pays off if its time falls as much as its FLOPs do:
 
     python benchmarks/adashare.py --backbone resnet18 --size 128x256 --batch 8
@@ -16,42 +16,71 @@ import argparse
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
-from mtlbench.contract import Architecture, Batch, Budget, NetworkConfig, OptimizerSpec, Run
+from mtlbench.contract import (
+    Architecture,
+    Batch,
+    Budget,
+    Maps,
+    NetworkConfig,
+    OptimizerSpec,
+    Rows,
+    Run,
+    SharingGraph,
+    on_device,
+)
 from mtlbench.measure.cost import count_flops
 from mtlbench.methods.adashare import AdaShare
+from mtlbench.methods.adashare.phases import PolicyLearning
 from mtlbench.methods.equal import Equal
 from mtlbench.methods.hard_sharing import HardSharing
 from mtlbench.networks.backbone import BackboneSpec
 from mtlbench.networks.heads import HeadSpec
+from mtlbench.networks.residual import ResidualBlock, ShortcutOnly
 from mtlbench.tasks import Depth, Normals, Segmentation
 
 TASKS = (Segmentation("segmentation", channels=8), Depth("depth", inverse=True, unit="1/m"), Normals("normals"))
 
 
-def plain_maps(network: AdaShare, image: Tensor, tasks: Sequence[str], rows: Mapping[str, Tensor] | None) -> Any:
+A = TypeVar("A", bound=Architecture)
+
+
+def graph_of(network: Architecture) -> SharingGraph:
+    """The network's sharing graph."""
+    assert network.graph is not None
+    return network.graph
+
+
+def block_of(network: AdaShare, depth: int) -> ResidualBlock:
+    """A network's residual block, counted from 1."""
+    block = graph_of(network).module(depth, 0)
+    assert isinstance(block, ResidualBlock)
+    return block
+
+
+def plain_maps(network: AdaShare, image: Tensor, tasks: Sequence[str], rows: Rows) -> dict[str, Maps]:
     """As `AdaShare.maps`, the plain way: the whole trunk for every task, every block gated, skipped ones by zero."""
-    module = network.graph.module  # type: ignore[union-attr]
-    open_gates = torch.tensor([1.0, 0.0], device=image.device)
-    features = {}
+    policies, open_gates = network.policies, torch.tensor([1.0, 0.0], device=image.device)
+    features: dict[str, Maps] = {}
     for task in tasks:
-        x, decided = module(0, 0)(image), network.decision()[task]
+        decided = network.decision()[task]
+        x: Tensor = graph_of(network).module(0, 0)(image)
         for depth in range(1, network.blocks + 1):
             gate = open_gates if decided[depth - 1] else open_gates.flip(0)
-            if depth in network.gated:
-                gate = network.gate[task][depth - network.gated[0]]
-            skipped, executed = module(depth, 0).parts(x)
+            if depth in policies.gated:
+                gate = policies.gates[task][depth - policies.gated[0]]
+            skipped, executed = block_of(network, depth).parts(x)
             x = gate[0] * executed + gate[1] * skipped
         features[task] = [x]
     return features
 
 
 def measure(runs: Mapping[str, Callable[[], object]], device: torch.device, repeat: int) -> dict[str, float]:
-    """Seconds a run, the least of `repeat`, the runs taking turns."""
+    """Seconds per run, the least of `repeat`, the runs taking turns."""
     clock = time.process_time if device.type == "cpu" else time.perf_counter
     least = dict.fromkeys(runs, float("inf"))
     for number in range(repeat + 1):
@@ -67,9 +96,9 @@ def measure(runs: Mapping[str, Callable[[], object]], device: torch.device, repe
     return least
 
 
-def make(cls: type[Architecture], config: NetworkConfig, run: Run) -> tuple[Any, Equal]:
+def make(cls: type[A], config: NetworkConfig, run: Run) -> tuple[A, Equal]:
     """A network in training mode, and a started strategy."""
-    network = cls(config, cls.configure({}, cls.__name__)).to(run.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = on_device(cls(config, cls.configure({}, cls.__name__)), run.device)
     strategy = Equal(network, run, {})
     strategy.start()
     return network.train(), strategy
@@ -77,15 +106,18 @@ def make(cls: type[Architecture], config: NetworkConfig, run: Run) -> tuple[Any,
 
 def trie_flops(network: AdaShare, image: Tensor, gated: int) -> int:
     """FLOPs of the trunk's distinct nodes, forward."""
-    module, plan = network.graph.module, network.plan()  # type: ignore[union-attr]
-    x, total, first_gated = network.normalised(image), 0, network.blocks - gated + 1
-    for depth in range(network.blocks + 1):
+    plan, first_gated = network.plan(), network.blocks - gated + 1
+    stem = graph_of(network).module(0, 0)
+    normalised = network.normalised(image)
+    total = count_flops(partial(stem, normalised))
+    x: Tensor = stem(normalised)
+    for depth in range(1, network.blocks + 1):
+        block = graph_of(network).module(depth, None)  # where no task executes it, what remains of it
+        assert isinstance(block, ResidualBlock | ShortcutOnly)
         for path in plan.groups(depth):
-            block = module(depth, path[depth])
-            run = block if path[depth] is not None else block.skip
             copies = len(TASKS) if depth > first_gated else 1
-            total += copies * count_flops(partial(run, x))
-        x = module(depth, 0)(x) if plan.variants(depth) else module(depth, None).skip(x)
+            total += copies * count_flops(partial(block.skip if path[depth] is None else block, x))
+        x = block(x) if plan.variants(depth) else block.skip(x)
     return total
 
 
@@ -115,6 +147,7 @@ def main() -> None:
     batch = random_batch(arguments.batch, height, width, device)
     network, strategy = make(AdaShare, config, run)
     _, learning, retraining = network.phases(run, strategy)
+    assert isinstance(learning, PolicyLearning)
     learning.prepare()
     learning.passes(0)
     blocks = network.blocks
@@ -125,8 +158,8 @@ def main() -> None:
     step = partial(strategy.step, batch)
     line("warm-up step", step, plainly(network, step), 0)
     for gated in (1, blocks // 2, blocks):
-        for kind, one in (("weight", learning.weight_step), ("policy", learning.policy_step)):
-            step = partial(one, 1.0, gated, batch)
+        for kind, gated_step in (("weight", learning.weight_step), ("policy", learning.policy_step)):
+            step = partial(gated_step, 1.0, gated, batch)
             line(f"{kind} step, n = {gated}", step, plainly(network, step), gated)
     learning.finish()
     shared, sharing_strategy = make(HardSharing, config, run)
@@ -136,7 +169,7 @@ def main() -> None:
     retraining.begin()
     retraining.prepare()
     # The plain implementation has the blocks that nobody executes, too.
-    whole.decision = network.decision
+    whole.policies.samples, whole.sample = network.policies.samples, network.sample
     line("retraining step", partial(strategy.step, batch), plainly(whole, partial(plain_strategy.step, batch)), 0)
     print(f"\nwarm-up step over hard-sharing step: {times['ours'] / times['hard']:.3f}")
 
@@ -145,12 +178,12 @@ def main() -> None:
     shared.eval()
     draw = torch.Generator().manual_seed(0)
     for keep in (1.0, 0.8, 0.6, 0.4, 0.2):
-        network.decisions = [{task.name: (torch.rand(blocks, generator=draw) < keep).tolist() for task in TASKS}]
-        network.take(0)
+        network.policies.samples = [{task.name: (torch.rand(blocks, generator=draw) < keep).tolist() for task in TASKS}]
+        network.restart(0)
         deployed = network.deploy().eval()
         with torch.no_grad():
             runs = {"ours": partial(deployed, image), "hard": partial(shared, image)}
-            flops = {name: count_flops(one) for name, one in runs.items()}
+            flops = {name: count_flops(run_once) for name, run_once in runs.items()}
             times = measure(runs, device, 4 * arguments.repeat)
         ratio, work = times["ours"] / times["hard"], flops["ours"] / flops["hard"]
         print(f"  {keep:.0%} of blocks kept: time {ratio:.2f}, FLOPs {work:.2f}, time/FLOPs {ratio / work:.2f}")
@@ -160,9 +193,9 @@ def plainly(network: AdaShare, step: Callable[[], object]) -> Callable[[], objec
     """The same step with the plain implementation's trunk."""
 
     def run() -> None:
-        network.maps = partial(plain_maps, network)  # type: ignore[method-assign]
+        vars(network)["maps"] = partial(plain_maps, network)
         step()
-        del network.maps
+        del vars(network)["maps"]
 
     return run
 
@@ -179,8 +212,8 @@ def report(
 ) -> None:
     """One line of the table."""
     runs = {"ours": ours, "plain": plain}
-    flops = {kind: count_flops(one) for kind, one in runs.items()}
-    network.set_gates({task.name: torch.full((gated, 2), 0.5, device=device) for task in TASKS}, gated)
+    flops = {kind: count_flops(step) for kind, step in runs.items()}
+    network.policies.set_gates({task.name: torch.full((gated, 2), 0.5, device=device) for task in TASKS})
     with torch.no_grad():
         trunk = count_flops(lambda: network.maps(network.normalised(image), list(network.tasks), None))
         trie = trunk / trie_flops(network, image, gated)
@@ -203,7 +236,7 @@ def random_batch(count: int, height: int, width: int, device: torch.device) -> B
     }
     labelled = {name: torch.full((count,), True) for name in targets}
     image = torch.rand(count, 3, height, width).to(device, memory_format=torch.channels_last)
-    return Batch(image, {name: one.to(device) for name, one in targets.items()}, labelled, torch.arange(count))
+    return Batch(image, {name: target.to(device) for name, target in targets.items()}, labelled, torch.arange(count))
 
 
 if __name__ == "__main__":

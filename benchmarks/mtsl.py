@@ -1,6 +1,6 @@
 """What MTSL costs: task learning as units merge, amalgamation, and its memory.
 
-Each step is compared with a step of separate networks (one a task, trained side by side) on the same batch, in turns. The
+Each step is compared with a step of separate networks (one per task, trained side by side) on the same batch, in turns. The
 method as a whole is compared with them over the same samples: every epoch at its own structure, similarity included.
 
     python benchmarks/mtsl.py --backbone resnet18 --size 128x256 --batch 8 [--tasks 3] [--epochs 40] [--device cpu]
@@ -18,16 +18,17 @@ import multiprocessing
 import os
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from multiprocessing.queues import Queue
+from typing import Any, TypeVar
 
 import torch
 
-from mtlbench.contract import Architecture, Batch, Budget, NetworkConfig, OptimizerSpec, Phase, Run
+from mtlbench.contract import Architecture, Batch, Budget, NetworkConfig, OptimizerSpec, Phase, Run, on_device
 from mtlbench.measure.cost import count_flops
 from mtlbench.measure.memory import peak_memory
-from mtlbench.methods._mtsl_phases import Structure
 from mtlbench.methods.equal import Equal
 from mtlbench.methods.mtsl import MTSL
+from mtlbench.methods.mtsl.phases import Structure
 from mtlbench.methods.single_task import SingleTask
 from mtlbench.networks.backbone import BackboneSpec
 from mtlbench.networks.heads import HeadSpec
@@ -47,7 +48,10 @@ def batch_of(arguments: argparse.Namespace, number: int = 0) -> Batch:
     return Batch(image, targets, {name: torch.ones(count, dtype=torch.bool) for name in names}, torch.arange(count))
 
 
-def make(cls: type[Architecture], arguments: argparse.Namespace, **hypers: Any) -> tuple[Any, Equal]:
+A = TypeVar("A", bound=Architecture)
+
+
+def make(cls: type[A], arguments: argparse.Namespace, **hypers: Any) -> tuple[A, Equal]:
     """A network in training mode, and a strategy."""
     height, width = (int(side) for side in arguments.size.split("x"))
     device = torch.device(arguments.device)
@@ -66,7 +70,7 @@ def make(cls: type[Architecture], arguments: argparse.Namespace, **hypers: Any) 
         std=(0.25, 0.25, 0.25),
         seed=0,
     )
-    network = cls(config, cls.configure(hypers, cls.__name__)).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = on_device(cls(config, cls.configure(hypers, cls.__name__)), device)
     strategy = Equal(network, run, {})
     strategy.start()
     return network.train(), strategy
@@ -105,7 +109,7 @@ def whole(arguments: argparse.Namespace, threshold: float) -> None:
     separate = make(SingleTask, arguments)[1]
     network, strategy = make(MTSL, arguments, threshold=threshold)
     base, floor = count_flops(lambda: separate.step(batch)), seconds(lambda: separate.step(batch), device, repeat)
-    print(f"threshold {threshold:g}; separate networks: {base / 1e9:.1f} GFLOPs, {1e3 * floor:.0f} ms a step")
+    print(f"threshold {threshold:g}; separate networks: {base / 1e9:.1f} GFLOPs, {1e3 * floor:.0f} ms per step")
     steps = max(1, arguments.images // arguments.batch)
     spent = 0.0
     plan = ready(network, strategy)
@@ -119,12 +123,12 @@ def whole(arguments: argparse.Namespace, threshold: float) -> None:
     report("separate, aligning", strategy.step, plan[0].epochs)
     for phase in plan[1:-1]:
         assert isinstance(phase, Structure)
-        network.carried = None
+        network.tree.carried = None
         similarity = seconds(phase.begin, device)
         phase.prepare()
         spent += similarity
         print(f"{'  ' + phase.name + ': similarity':28} {similarity / floor / steps:5.2f} × the time of an epoch")
-        if network.pending:
+        if network.tree.pending:
             report("  amalgamation", phase.amalgamate, phase.spent)
         report("  task learning", phase.learn, phase.epochs - phase.spent)
         spent += seconds(phase.finish, device)
@@ -134,13 +138,13 @@ def whole(arguments: argparse.Namespace, threshold: float) -> None:
     print(f"whole method: {spent / (floor * total * steps):.2f} × the time of separate networks (bound: 1.25)")
 
 
-def peak(arguments: argparse.Namespace, what: str, answer: Any) -> None:
-    """Peak memory in bytes of a few steps: of separate networks, or of a structural phase."""
+def peak(arguments: argparse.Namespace, method: str, answer: Queue[int]) -> None:
+    """Put the peak memory in bytes of a few steps: of "separate" networks, or of a "structure" phase."""
     device = torch.device(arguments.device)
     torch.set_num_threads(1)
     batch = batch_of(arguments)
     before = 0 if device.type == "cuda" else peak_memory(device)
-    if what == "separate":
+    if method == "separate":
         _, separate = make(SingleTask, arguments)
         for _ in range(3):
             separate.step(batch)
@@ -158,18 +162,18 @@ def peak(arguments: argparse.Namespace, what: str, answer: Any) -> None:
 
 def memory(arguments: argparse.Namespace) -> None:
     """Peaks, each in a process of its own."""
-    found = {}
+    bytes_of = {}
     # Freed memory goes back at once, so that a process is as large as what it holds and not as what it once held.
     os.environ["MALLOC_MMAP_THRESHOLD_"] = str(2**16)
     context = multiprocessing.get_context("spawn")
-    for what in ("separate", "structure"):
-        answer = context.Queue()
-        process = context.Process(target=peak, args=(arguments, what, answer))
+    for method in ("separate", "structure"):
+        answer: Queue[int] = context.Queue()
+        process = context.Process(target=peak, args=(arguments, method, answer))
         process.start()
-        found[what] = answer.get()
+        bytes_of[method] = answer.get()
         process.join()
-    ratio = found["structure"] / found["separate"]
-    print(f"peak memory: separate {found['separate'] / 2**20:.0f} MiB, structural phase {ratio:.2f} × that (bound: 1.3)")
+    ratio, separate = bytes_of["structure"] / bytes_of["separate"], bytes_of["separate"] / 2**20
+    print(f"peak memory: separate {separate:.0f} MiB, structural phase {ratio:.2f} × that (bound: 1.3)")
 
 
 def main() -> None:

@@ -9,8 +9,10 @@ FLOPs (one step, `torch.utils.flop_counter`) and the bound. The time of Nash-MTL
 `--clock cpu` counts the process's own time.
 
 Memory is the peak of a step over the bare loop's: of the device on a GPU, else (`--memory`) of a process of its own. What a
-Jacobian strategy needs beside activations is a gradient of the shared weights a task; "net" leaves those out.
+Jacobian strategy needs beside activations is one gradient of the shared weights per task; "net" leaves those out.
 """
+
+from __future__ import annotations
 
 import argparse
 import multiprocessing
@@ -19,16 +21,17 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from importlib import import_module
-from importlib.util import find_spec
+from multiprocessing.queues import Queue
 from statistics import median
 from typing import Any
 
 import torch
 
+from mtlbench.config.plugins import Registry
 from mtlbench.contract import Architecture, Batch, Budget, JacobianStrategy, NetworkConfig, OptimizerSpec, Run, Strategy
 from mtlbench.measure.cost import count_flops
 from mtlbench.measure.memory import peak_memory
+from mtlbench.methods.hard_sharing import HardSharing
 from mtlbench.networks.backbone import BackboneSpec
 from mtlbench.networks.heads import HeadSpec
 from mtlbench.tasks import Depth, Segmentation
@@ -44,12 +47,13 @@ TASKS = (Segmentation("segmentation", 7), Depth("depth"))
 
 
 @dataclass
-class Contestant:
-    """One way to make a step, and what was measured of it."""
+class Measured:
+    """One way to make a step, and the measurements of it."""
 
     name: str
     step: Callable[[Batch], object]
     bound: Callable[[float], float]
+    jacobian: bool
     solver: list[float] = field(default_factory=list)
     flops: int = 0
     memory: float = 0.0
@@ -68,19 +72,12 @@ def bound_of(name: str, cls: type[Strategy]) -> Callable[[float], float]:
     }.get(name, lambda flops: 1.03)
 
 
-def load(name: str) -> type:
-    """The class of a method file."""
-    module = import_module(f"mtlbench.methods.{name}")
-    classes = [v for v in vars(module).values() if isinstance(v, type) and v.__module__ == module.__name__]
-    return next(one for one in classes if issubclass(one, (Architecture, Strategy)))
-
-
 def workload(device: torch.device, small: bool) -> tuple[Architecture, Batch]:
     """The network and one batch of random images and labels."""
     size, backbone, count = ((32, 64), "resnet_tiny", 2) if small else ((128, 256), "resnet18", 8)
     mean, std = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
     config = NetworkConfig(TASKS, size, BackboneSpec(backbone, output_stride=8), HeadSpec(), mean, std, seed=0)
-    network = load("hard_sharing")(config, {}).to(device).train()
+    network = HardSharing(config, {}).to(device).train()
     draw = torch.Generator().manual_seed(0)
     targets = {
         "segmentation": torch.randint(0, 7, (count, *size), generator=draw, dtype=torch.uint8).to(device),
@@ -97,32 +94,31 @@ def bare(network: Architecture) -> Callable[[Batch], object]:
 
     def step(batch: Batch) -> None:
         predictions = network(batch.image)
-        loss = sum(task.loss(predictions[name], batch.targets[name]) for name, task in network.tasks.items())
+        losses = [task.loss(predictions[name], batch.targets[name]) for name, task in network.tasks.items()]
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[union-attr]
+        torch.stack(losses).sum().backward()
         optimizer.step()
 
     return step
 
 
-def contestants(network: Architecture, names: list[str], device: torch.device) -> list[Contestant]:
+def measured_steps(network: Architecture, names: list[str], device: torch.device) -> list[Measured]:
     """The bare loop first, then the strategies whose packages are there."""
-    made = [Contestant("bare loop", bare(network), lambda flops: 1.0)]
+    steps, registry = [Measured("bare loop", bare(network), lambda flops: 1.0, jacobian=False)], Registry()
     optimizer = OptimizerSpec("adam", lr=1e-4, schedule="constant")
     for name in names:
-        cls: type[Strategy] = load(name)
-        missing = [package for package in cls.requires if find_spec(package) is None]
-        if missing:
-            print(f"{name}: left out, it needs {', '.join(missing)}: {cls.requires[missing[0]]}")
+        if registry.group("methods")[name].lacks_package:
+            print(f"{name}: left out, it {registry.group('methods')[name].broken}")
             continue
+        cls = registry.strategy(name).cls
         run = Run(0, Budget("equal_total", 1), optimizer, 8, 8, device)
         strategy = cls(network, run, cls.configure({}, name))
         strategy.start()
-        made.append(Contestant(name, strategy.step, bound_of(name, cls)))
+        steps.append(Measured(name, strategy.step, bound_of(name, cls), issubclass(cls, JacobianStrategy)))
         solve: Callable[..., Any] | None = getattr(strategy, "solve", None)
         if solve is not None:
-            object.__setattr__(strategy, "solve", apart(solve, made[-1].solver))
-    return made
+            object.__setattr__(strategy, "solve", apart(solve, steps[-1].solver))
+    return steps
 
 
 def apart(solve: Callable[..., Any], into: list[float]) -> Callable[..., Any]:
@@ -130,9 +126,9 @@ def apart(solve: Callable[..., Any], into: list[float]) -> Callable[..., Any]:
 
     def run(*arguments: Any) -> Any:
         start = time.perf_counter()
-        found = solve(*arguments)
+        solution = solve(*arguments)
         into.append(time.perf_counter() - start)
-        return found
+        return solution
 
     return run
 
@@ -148,62 +144,62 @@ def timed(step: Callable[[], object], device: torch.device, clock: Callable[[], 
     return clock() - start
 
 
-def measure(all_: list[Contestant], batch: Batch, rounds: int, clock: Callable[[], float]) -> list[float]:
+def measure(steps: list[Measured], batch: Batch, rounds: int, clock: Callable[[], float]) -> list[float]:
     """Fill in FLOPs and ratios; returns the bare loop's seconds."""
     device, bare_seconds = batch.image.device, []
-    for one in all_:
-        one.flops = count_flops(partial(one.step, batch))  # also the warm-up
-    base, others = partial(all_[0].step, batch), all_[1:]
+    for measured in steps:
+        measured.flops = count_flops(partial(measured.step, batch))  # also the warm-up
+    base, others = partial(steps[0].step, batch), steps[1:]
     for number in range(rounds):
         # Everyone starts a round in turn: what the caches and the neighbours do favours no place.
         start = number * len(others) // rounds
         before = timed(base, device, clock)
-        for one in others[start:] + others[:start]:
-            one.solver.clear()
-            own, after = timed(partial(one.step, batch), device, clock), timed(base, device, clock)
-            own -= sum(one.solver)
-            one.ratios.append(2 * own / (before + after))
+        for measured in others[start:] + others[:start]:
+            measured.solver.clear()
+            own, after = timed(partial(measured.step, batch), device, clock), timed(base, device, clock)
+            own -= sum(measured.solver)
+            measured.ratios.append(2 * own / (before + after))
             bare_seconds.append(after)
             before = after
     return bare_seconds
 
 
-def peak(name: str, device: torch.device, small: bool, answer: Any) -> None:
-    """Peak bytes of a few steps of one contestant in this process, and those of T gradients of the shared weights."""
+def peak(name: str, device: torch.device, small: bool, answer: Queue[tuple[int, int]]) -> None:
+    """Peak bytes of a few steps of one method in this process, and those of T gradients of the shared weights."""
     torch.set_num_threads(1)
     network, batch = workload(device, small)
-    one = contestants(network, [name] if name else [], device)[-1]
+    measured = measured_steps(network, [name] if name else [], device)[-1]
     for _ in range(2):
-        one.step(batch)
+        measured.step(batch)
     shared = sum(parameter.numel() * parameter.element_size() for parameter in network.shared_parameters())
     answer.put((peak_memory(device), shared * len(network.tasks)))
 
 
-def idle(device: torch.device, answer: Any) -> None:
+def idle(device: torch.device, answer: Queue[tuple[int, int]]) -> None:
     """Bytes of a process that has imported everything and does nothing."""
     torch.zeros(1, device=device)
     answer.put((0 if device.type == "cuda" else peak_memory(device), 0))
 
 
-def fill_memory(all_: list[Contestant], device: torch.device, small: bool) -> None:
-    """Measure every contestant's peak, each in a process of its own."""
+def fill_memory(steps: list[Measured], device: torch.device, small: bool) -> None:
+    """Measure every method's peak, each in a process of its own."""
     # Freed memory goes back at once, so that a process is as large as what it holds and not as what it once held.
     os.environ["MALLOC_MMAP_THRESHOLD_"] = str(2**16)
     context = multiprocessing.get_context("spawn")
 
     def asked(target: Callable[..., None], *arguments: object) -> tuple[int, int]:
-        answer = context.Queue()
+        answer: Queue[tuple[int, int]] = context.Queue()
         process = context.Process(target=target, args=(*arguments, answer))
         process.start()
-        found = answer.get()
+        peak_and_copies: tuple[int, int] = answer.get()
         process.join()
-        return found
+        return peak_and_copies
 
     floor = asked(idle, device)[0]
     base = max(1, asked(peak, "", device, small)[0] - floor)
-    for one in all_[1:]:
-        found, copies = asked(peak, one.name, device, small)
-        one.memory, one.copies = (found - floor) / base, copies / base
+    for measured in steps[1:]:
+        total, copies = asked(peak, measured.name, device, small)
+        measured.memory, measured.copies = (total - floor) / base, copies / base
 
 
 def main() -> None:
@@ -219,23 +215,24 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     device = torch.device(options.device)
     network, batch = workload(device, options.small)
-    all_ = contestants(network, options.methods, device)
+    steps = measured_steps(network, options.methods, device)
     if options.memory:
-        fill_memory(all_, device, options.small)
-    seconds = measure(all_, batch, options.rounds, time.perf_counter if options.clock == "wall" else time.process_time)
+        fill_memory(steps, device, options.small)
+    seconds = measure(steps, batch, options.rounds, time.perf_counter if options.clock == "wall" else time.process_time)
 
-    base = all_[0]
+    base = steps[0]
     print(f"bare loop: {1e3 * median(seconds):.0f} ms ({options.clock} clock), {base.flops / 1e9:.1f} GFLOPs")
     head = f"{'step':14s} {'time':>6s} {'range':>13s} {'FLOPs':>6s} {'time/FLOPs':>10s} {'bound':>6s}"
     print(head + (f" {'memory':>7s} {'net':>6s}" if options.memory else ""))
-    for one in all_[1:]:
-        ratio, flops = median(one.ratios), one.flops / base.flops
-        bound = one.bound(flops)
-        spread = f"{min(one.ratios):.2f} … {max(one.ratios):.2f}"
-        net = one.memory - (one.copies if issubclass(load(one.name), JacobianStrategy) else 0.0)
-        memory = f" {one.memory:7.2f} {net:6.2f}" if options.memory else ""
+    for measured in steps[1:]:
+        ratio, flops = median(measured.ratios), measured.flops / base.flops
+        bound = measured.bound(flops)
+        spread = f"{min(measured.ratios):.2f} … {max(measured.ratios):.2f}"
+        net = measured.memory - (measured.copies if measured.jacobian else 0.0)
+        memory = f" {measured.memory:7.2f} {net:6.2f}" if options.memory else ""
         verdict = "" if ratio <= bound and net <= MEMORY_BOUND else "  over"
-        print(f"{one.name:14s} {ratio:6.2f} {spread:>13s} {flops:6.2f} {ratio / flops:10.2f} {bound:6.2f}{memory}{verdict}")
+        times = f"{ratio:6.2f} {spread:>13s} {flops:6.2f} {ratio / flops:10.2f} {bound:6.2f}"
+        print(f"{measured.name:14s} {times}{memory}{verdict}")
 
 
 if __name__ == "__main__":

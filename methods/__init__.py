@@ -1,4 +1,4 @@
-"""Methods: one file each, an architecture or a strategy, named as the file is."""
+"""Methods: an architecture or a strategy each, in a file or a package that is named as the method is."""
 
 DEFAULT_ARCHITECTURE = "hard_sharing"
 """What a strategy alone is run on: `pcgrad` means `hard_sharing+pcgrad`."""

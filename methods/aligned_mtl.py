@@ -9,7 +9,7 @@ from mtlbench.contract import Choice, Hyper, JacobianStrategy, TaskLosses
 
 
 class AlignedMTL(JacobianStrategy):
-    """Replace the task gradients by the nearest ones that are orthogonal and equally long, and take their mean.
+    """Replace the task gradients by the nearest ones that are orthogonal and equally long, and average those.
 
     torchjd's weighting. Other code sums: T times this.
     """

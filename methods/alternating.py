@@ -39,12 +39,12 @@ class Alternating(Strategy):
 
     group_of_task: Tensor
     epochs: Tensor
-    group_size: int = Hyper(1, search=Choice((1, 2, 4)), check="v >= 1", help="tasks a group (the last one takes the rest)")
+    group_size: int = Hyper(1, search=Choice((1, 2, 4)), ge=1, help="tasks per group (the last one has the rest)")
     state: Literal["per_group", "shared"] = Hyper(
-        "per_group", search=Choice(("per_group", "shared")), help="an optimizer a group (IO), or one for all (IUS)"
+        "per_group", search=Choice(("per_group", "shared")), help="one optimizer per group (IO), or one for all (IUS)"
     )
     regroup: Literal["never"] | int = Hyper(
-        "never", check="v == 'never' or v >= 1", help="draw new groups every so many epochs; never is the authors' way"
+        "never", ge=1, help="draw new groups every so many epochs; never is the authors' way"
     )
     order: Literal["fixed", "shuffled"] = Hyper(
         "fixed", search=Choice(("fixed", "shuffled")), help="the groups' order within a step; fixed is the authors' way"
@@ -63,8 +63,8 @@ class Alternating(Strategy):
         position = torch.arange(count)
         if 1 < self.group_size < count:
             # Drawn over the sorted names, so that the same tasks in another order make the same groups.
-            drawn = torch.randperm(count, generator=self.run.fixed_generator("groups", number))
-            rank = {task: int(drawn[at]) for at, task in enumerate(sorted(self.tasks))}
+            places = torch.randperm(count, generator=self.run.fixed_generator("groups", number)).tolist()
+            rank = dict(zip(sorted(self.tasks), places, strict=True))
             position = torch.tensor([rank[task] for task in self.tasks])
         return position // self.group_size
 
@@ -72,17 +72,24 @@ class Alternating(Strategy):
         """S_1 … S_G, each in task order."""
         return self.named(self.group_of_task)
 
-    def named(self, group_of_task: torch.Tensor) -> list[tuple[str, ...]]:
-        """The tasks of every group, from a group number a task."""
-        group = group_of_task.tolist()
-        return [tuple(t for t, g in zip(self.tasks, group, strict=True) if g == k) for k in range(max(group) + 1)]
+    def named(self, group_of_task: Tensor) -> list[tuple[str, ...]]:
+        """The tasks of every group, from each task's group number."""
+        numbers = group_of_task.tolist()
+        return [
+            tuple(task for task, number in zip(self.tasks, numbers, strict=True) if number == group)
+            for group in range(max(numbers) + 1)
+        ]
 
     def artefacts(self) -> dict[str, Any]:
-        """Every drawing that was trained with, and the epoch it holds from."""
+        """All groups that were trained with, and the epoch that each drawing of them holds from."""
         every, epochs = self.regroup, max(1, int(self.epochs))
         firsts = [0] if every == "never" else range(0, epochs, every)
-        drawn = [(first, self.named(self.draw(number))) for number, first in enumerate(firsts)]
-        return {"task_groups": [{"from_epoch": first, "groups": [list(one) for one in groups]} for first, groups in drawn]}
+        return {
+            "task_groups": [
+                {"from_epoch": first, "groups": [list(group) for group in self.named(self.draw(number))]}
+                for number, first in enumerate(firsts)
+            ]
+        }
 
     def set_members(self) -> None:
         """The groups' tasks, and the weights that each group moves."""
@@ -95,7 +102,9 @@ class Alternating(Strategy):
             super().start()
         else:
             build = self.run.optimizer.build
-            self.optimizers = {self.optimizer_of(k): build([{"params": own}]) for k, own in enumerate(self.weights_of)}
+            self.optimizers = {
+                self.optimizer_of(group): build([{"params": weights}]) for group, weights in enumerate(self.weights_of)
+            }
 
     def optimizer_of(self, group: int) -> str:
         """The name of the optimizer that steps a group."""
@@ -115,7 +124,7 @@ class Alternating(Strategy):
         return {task: losses[task] for task in self.tasks if task in losses}
 
     def step_in_turn(self, batch: Batch) -> TaskLosses:
-        """A forward pass, a backward pass and an update a group; each sees what the groups before it have moved."""
+        """A forward pass, a backward pass and an update per group; each sees the weights as the groups before left them."""
         seen: TaskLosses = {}
         for group in self.sequence():
             losses = self.losses(batch, self.members[group])
@@ -132,9 +141,9 @@ class Alternating(Strategy):
             loss = total([losses[task] for task in self.members[group] if task in losses])
             keep = group != groups[-1]
             gradients.append(torch.autograd.grad(loss, self.weights_of[group], retain_graph=keep, allow_unused=True))
-        for group, own in zip(groups, gradients, strict=True):
+        for group, gradients_of_group in zip(groups, gradients, strict=True):
             self.optimizers[self.optimizer_of(group)].zero_grad(set_to_none=True)
-            for weight, gradient in zip(self.weights_of[group], own, strict=True):
+            for weight, gradient in zip(self.weights_of[group], gradients_of_group, strict=True):
                 weight.grad = gradient
             self.advance(self.optimizer_of(group))
         return losses
@@ -145,7 +154,7 @@ class Alternating(Strategy):
             self.change_groups(self.draw(int(self.epochs) // self.regroup))
 
     def change_groups(self, group_of_task: Tensor) -> None:
-        """Take on new groups; what the optimizers know follows by the rule of the class's description."""
+        """Take on new groups; the optimizers' states follow by the rule of the class's description."""
         before, group_before = self.members, dict(zip(self.tasks, self.group_of_task.tolist(), strict=True))
         self.group_of_task.copy_(group_of_task)
         self.set_members()
@@ -159,7 +168,7 @@ class Alternating(Strategy):
             state: defaultdict[Tensor, Any] = defaultdict(dict)
             for weight in self.weights_of[group]:
                 if weight in (source := known[private.get(weight, nearest)]):
-                    # A copy: two groups may have the same nearest one.
+                    # A copy: two groups may have the same nearest group.
                     state[weight] = copy.deepcopy(source[weight])
             optimizer = self.optimizers[self.optimizer_of(group)]
             optimizer.param_groups[0]["params"] = self.weights_of[group]

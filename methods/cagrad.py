@@ -9,7 +9,7 @@ from mtlbench.contract import Hyper, JacobianStrategy, TaskLosses, Uniform
 
 
 class CAGrad(JacobianStrategy):
-    """Of all directions near the mean gradient take the one that helps the worst-off task most.
+    """Choose, of all directions near the mean gradient, the one that helps the worst-off task most.
 
         g_0 + c ‖g_0‖ g_w / ‖g_w‖,        w on the simplex minimising g_w · g_0 + c ‖g_0‖ ‖g_w‖
 
@@ -23,7 +23,7 @@ class CAGrad(JacobianStrategy):
     }
     invariances: ClassVar[frozenset[str]] = frozenset({"one_task", "task_order"})
 
-    c: float = Hyper(0.4, search=Uniform(0.1, 0.9), check="v >= 0", help="radius around the mean gradient, in its norms")
+    c: float = Hyper(0.4, search=Uniform(0.1, 0.9), ge=0, help="radius around the mean gradient, in its norms")
 
     def setup(self) -> None:
         from torchjd.aggregation import CAGradWeighting

@@ -2,7 +2,7 @@
 
 In the per-channel form of the survey by Vandenhende et al. (TPAMI 2021, arXiv:2004.13379):
 
-    x̃_i = Σ_j a_ij ⊙ x_j        after every stage, a_ij one weight a channel        (eq. 1)
+    x̃_i = Σ_j a_ij ⊙ x_j        after every stage, a_ij one weight per channel      (eq. 1)
 
 Legend: i, j tasks; x_j the stage's output in task j's network; a_ii starts at α (`own_weight`), a_ij at (1 − α)/(T − 1).
 
@@ -17,6 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from mtlbench.contract import Architecture, Hyper, Maps, SharingPlan, Uniform
+
+from ._shared.side_by_side import run_side_by_side, typed_trunks
+from ._shared.typed_modules import TypedModuleList
 
 
 class Stitch(nn.Module):
@@ -37,34 +40,29 @@ class Stitch(nn.Module):
 
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
         """T maps [B, C, H, W] → T mixed maps."""
-        return [
-            sum(source * weight.view(1, -1, 1, 1) for source, weight in zip(maps, row, strict=True))  # type: ignore[misc]
-            for row in self.weight
-        ]
+        mixed: list[Tensor] = []
+        for row in self.weight:
+            first, *others = (source * weight.view(1, -1, 1, 1) for source, weight in zip(maps, row, strict=True))
+            mixed.append(sum(others, first))
+        return mixed
 
 
 class CrossStitch(Architecture):
     """Cross-stitch networks: every stage mixes the tasks' features linearly, per channel."""
 
-    own_weight: float = Hyper(
-        0.9, search=Uniform(0.5, 1.0), check="0 <= v <= 1", help="initial weight of a task's own features"
-    )
+    own_weight: float = Hyper(0.9, search=Uniform(0.5, 1.0), ge=0, le=1, help="initial weight of a task's own features")
 
     def build(self) -> None:
-        self.trunks = self.backbone_per_task()
-        self.stitches = nn.ModuleList(Stitch(len(self.tasks), channels, self.own_weight) for channels in self.stage_channels)
+        self.trunks = typed_trunks(self.backbone_per_task())
+        self.stitches = TypedModuleList(
+            Stitch(len(self.tasks), channels, self.own_weight) for channels in self.stage_channels
+        )
 
     def features(self, image: Tensor, tasks: Sequence[str]) -> dict[str, Maps]:
-        names, trunks = list(self.tasks), [self.trunks[name] for name in self.tasks]
-        x = [trunk.stem(image) for trunk in trunks]
-        ends, maps = self.template.stage_ends(), {name: [] for name in names}
-        for number, stage in enumerate(self.template.stage_of):
-            x = [trunk.blocks[number](one) for trunk, one in zip(trunks, x, strict=True)]
-            if number in ends:
-                x = self.stitches[stage](x)
-                for name, one in zip(names, x, strict=True):
-                    maps[name].append(one)
-        return maps
+        def mix(stage: int, maps: list[Tensor]) -> list[Tensor]:
+            return self.stitches[stage - 1](maps) if stage else maps
+
+        return run_side_by_side(self.trunks, image, mix)
 
     def plan(self) -> SharingPlan:
         return SharingPlan.private([unit.name for unit in self.block_units()], list(self.tasks))

@@ -27,8 +27,8 @@ class DTP(Strategy):
     invariances: ClassVar[frozenset[str]] = frozenset({"task_order"})
 
     kpi: Tensor
-    focus: float = Hyper(1.0, search=Uniform(0.0, 3.0), check="v >= 0", help="γ: how strongly easy tasks are turned down")
-    smoothing: float = Hyper(0.1, search=Uniform(0.01, 1.0), check="0 < v <= 1", help="α: weight of the newest batch in κ")
+    focus: float = Hyper(1.0, search=Uniform(0.0, 3.0), ge=0, help="γ: how strongly easy tasks are turned down")
+    smoothing: float = Hyper(0.1, search=Uniform(0.01, 1.0), gt=0, le=1, help="α: weight of the newest batch in κ")
 
     def setup(self) -> None:
         self.register_buffer("kpi", torch.full((len(self.tasks),), float("nan"), device=self.run.device))

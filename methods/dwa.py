@@ -22,7 +22,7 @@ class DWA(Strategy):
     invariances: ClassVar[frozenset[str]] = frozenset({"one_task", "task_order"})
 
     history: Tensor
-    temperature: float = Hyper(2.0, search=LogUniform(0.5, 8.0), check="v > 0", help="τ: the higher, the more equal")
+    temperature: float = Hyper(2.0, search=LogUniform(0.5, 8.0), gt=0, help="τ: the higher, the more equal")
 
     def setup(self) -> None:
         # Mean losses of the last epoch but one, and of the last; NaN where there was none.

@@ -24,10 +24,8 @@ class FAMO(Strategy):
 
     invariances: ClassVar[frozenset[str]] = frozenset({"task_order", "loss_scale"})
 
-    logit_lr: float = Hyper(
-        0.025, search=LogUniform(1e-3, 0.1), check="v > 0", help="learning rate of the weights' logits ξ"
-    )
-    gamma: float = Hyper(1e-3, search=LogUniform(1e-5, 1e-1), check="v >= 0", help="weight decay of the logits ξ")
+    logit_lr: float = Hyper(0.025, search=LogUniform(1e-3, 0.1), gt=0, help="learning rate of the weights' logits ξ")
+    gamma: float = Hyper(1e-3, search=LogUniform(1e-5, 1e-1), ge=0, help="weight decay of the logits ξ")
 
     def setup(self) -> None:
         self.logits = nn.ParameterList([self.learn(torch.tensor(0.0)) for _ in self.tasks])

@@ -13,7 +13,6 @@ _LOWEST = 1e-3
 _TINY = 1e-12
 """Keeps the rate of a task whose loss is 0 finite."""
 
-
 _REACHED = 1e-6
 """Of the largest norm: less is no gradient of the task's loss, but what an auxiliary term leaves."""
 
@@ -35,8 +34,8 @@ class GradNorm(Strategy):
 
     weight: Tensor
     initial: Tensor
-    alpha: float = Hyper(1.5, search=Uniform(0.0, 3.0), check="v >= 0", help="α: how strongly slow tasks are pulled along")
-    weight_lr: float = Hyper(0.025, search=LogUniform(1e-3, 0.1), check="v > 0", help="step size of the weights w")
+    alpha: float = Hyper(1.5, search=Uniform(0.0, 3.0), ge=0, help="α: how strongly slow tasks are pulled along")
+    weight_lr: float = Hyper(0.025, search=LogUniform(1e-3, 0.1), gt=0, help="step size of the weights w")
 
     def setup(self) -> None:
         count, device = len(self.tasks), self.run.device
@@ -46,7 +45,11 @@ class GradNorm(Strategy):
     def start(self) -> None:
         super().start()
         owners = self.network.owners()
-        layers = [(len(owners[name]), w) for name, w in self.network.named_parameters() if w.requires_grad and w.ndim > 1]
+        layers = [
+            (len(owners[name]), weight)
+            for name, weight in self.network.named_parameters()
+            if weight.requires_grad and weight.ndim > 1
+        ]
         most = max(count for count, _ in layers)
         # In a list, or it would count as a parameter of the strategy.
         self.last_shared = [weight for count, weight in layers if count == most][-1:]
@@ -64,8 +67,9 @@ class GradNorm(Strategy):
 
     def norm(self, loss: Tensor) -> Tensor:
         """‖∇_W L‖; the graph is kept for the descent."""
-        gradient = torch.autograd.grad(loss, self.last_shared, retain_graph=True, allow_unused=True)[0]
-        return torch.zeros_like(loss) if gradient is None else gradient.norm()
+        (gradient,) = torch.autograd.grad(loss, self.last_shared, retain_graph=True, allow_unused=True)
+        norm: Tensor = torch.zeros_like(loss) if gradient is None else gradient.norm()
+        return norm
 
     def gradient(self, rows: Tensor, norms: Tensor, losses: Tensor) -> Tensor:
         """∂ Σ_t |G_t − Ḡ r_t^α| / ∂w_t for the given tasks (rows of `weight`)."""

@@ -24,15 +24,15 @@ class GradVac(JacobianStrategy):
     invariances: ClassVar[frozenset[str]] = frozenset({"one_task", "task_order"})
 
     target: Tensor
-    beta: float = Hyper(0.5, search=Uniform(0.01, 1.0), check="0 <= v <= 1", help="β: weight of the newest cosine")
+    beta: float = Hyper(0.5, search=Uniform(0.01, 1.0), ge=0, le=1, help="β: weight of the newest cosine")
 
     def setup(self) -> None:
         self.register_buffer("target", torch.zeros(len(self.tasks), len(self.tasks), dtype=torch.float64))
 
     def order(self, task: str, others: Sequence[int]) -> list[int]:
         """The order in which a task visits the others: from the task's own stream."""
-        drawn = torch.randperm(len(others), generator=self.stream("order", task))
-        return [others[at] for at in drawn.tolist()]
+        places = torch.randperm(len(others), generator=self.stream("order", task)).tolist()
+        return [others[place] for place in places]
 
     def weights(self, gramian: Tensor, losses: TaskLosses) -> Tensor:
         changed = torch.eye(len(losses), dtype=gramian.dtype)

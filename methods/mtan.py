@@ -1,7 +1,7 @@
 """MTAN: the multi-task attention network (Liu et al., CVPR 2019, arXiv:1803.10704).
 
 In the form that the survey by Vandenhende et al. (TPAMI 2021, arXiv:2004.13379) gives it for residual networks. One trunk is
-shared; every task masks its features, stage by stage, and passes what it has picked out on to the next stage:
+shared; every task masks its features, stage by stage, and passes the masked features on to the next stage:
 
     m_{s,t} = σ(BN(W₂ ReLU(BN(W₁ z))))        z = u_s for s = 1, else [u_s; r_{s−1,t}]        (`Mask`)
     a_{s,t} = m_{s,t} ⊙ v_s
@@ -16,15 +16,16 @@ Deviation: a mask's hidden layer has at least 8 channels, which matters for the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mtlbench.contract import Architecture, Maps, SharingPlan
-from mtlbench.networks.residual import Bottleneck
+from mtlbench.contract import Architecture, Bottleneck, Maps, SharingPlan
+
+from ._shared.typed_modules import TypedModuleDict, TypedModuleList
 
 NARROWEST = 8
 """Channels of a hidden layer at least."""
@@ -51,31 +52,31 @@ class Attention(nn.Module):
 
     def __init__(self, tasks: Iterable[str], channels: Sequence[int], narrowest: int = NARROWEST) -> None:
         super().__init__()
-        inputs = [channels[0], *(2 * one for one in channels[1:])]
-        self.masks = nn.ModuleDict(
+        inputs = [channels[0], *(2 * width for width in channels[1:])]
+        self.masks = TypedModuleDict(
             {
-                task: nn.ModuleList(
+                task: TypedModuleList(
                     Mask(before, after, max(narrowest, after // 4)) for before, after in zip(inputs, channels, strict=True)
                 )
                 for task in tasks
             }
         )
         widths = pairwise(channels)
-        self.refine = nn.ModuleList(Bottleneck(before, after // Bottleneck.expansion, 1, 1, 1) for before, after in widths)
+        self.refine = TypedModuleList(Bottleneck(before, after // Bottleneck.expansion, 1, 1, 1) for before, after in widths)
 
     def forward(self, before: Sequence[Tensor], after: Sequence[Tensor], tasks: Iterable[str]) -> dict[str, list[Tensor]]:
-        """Maps u_s and v_s, both [B, C_s, H_s, W_s] → task → a_s, one a stage."""
+        """Maps u_s and v_s, both [B, C_s, H_s, W_s] → task → a_s, one per stage."""
         attended: dict[str, list[Tensor]] = {}
         for task in tasks:
-            found: list[Tensor] = []
+            maps: list[Tensor] = []
             for stage, (u, v) in enumerate(zip(before, after, strict=True)):
-                if found:
-                    refined = self.refine[stage - 1](found[-1])
+                if maps:
+                    refined: Tensor = self.refine[stage - 1](maps[-1])
                     if refined.shape[-2:] != u.shape[-2:]:
                         refined = F.max_pool2d(refined, 2, ceil_mode=True)  # strided convolutions round up, too
                     u = torch.cat((u, refined), dim=1)
-                found.append(self.masks[task][stage](u) * v)  # type: ignore[index]
-            attended[task] = found
+                maps.append(self.masks[task][stage](u) * v)
+            attended[task] = maps
         return attended
 
 
@@ -85,6 +86,8 @@ class MTAN(Architecture):
     def build(self) -> None:
         self.trunk = self.new_backbone()
         self.attention = Attention(self.tasks, self.stage_channels)
+        for task, masks in self.attention.masks.items():
+            self.own(masks, [task])
 
     def features(self, image: Tensor, tasks: Sequence[str]) -> dict[str, Maps]:
         x, stages = self.trunk.stem(image), self.trunk.stage_of
@@ -96,15 +99,8 @@ class MTAN(Architecture):
                 alone = number == 0 or stages[number - 1] != stages[number]
                 before.append(x if alone else entering)
                 after.append(x)
-        return self.attention(before, after, tasks)  # type: ignore[no-any-return]
-
-    def owners(self) -> dict[str, frozenset[str]]:
-        masks = "attention.masks."
-        owned: Mapping[str, frozenset[str]] = super().owners()
-        return {
-            name: frozenset({name.removeprefix(masks).partition(".")[0]}) if name.startswith(masks) else tasks
-            for name, tasks in owned.items()
-        }
+        attended: dict[str, Maps] = self.attention(before, after, tasks)
+        return attended
 
     def plan(self) -> SharingPlan:
         return SharingPlan.shared([unit.name for unit in self.block_units()], list(self.tasks))

@@ -1,7 +1,7 @@
 """MTI-Net: multi-scale task interaction networks (Vandenhende et al., ECCV 2020, arXiv:2001.06902).
 
-Every scale of the shared trunk is decoded for every task, from coarse to fine; each scale makes first predictions, hands
-what it has found on to the next finer one, and distils between tasks on its own. One head a task reads all scales.
+Every scale of the shared trunk is decoded for every task, from coarse to fine; each scale makes first predictions, passes
+its features on to the next finer one, and distils between tasks on its own. One head per task reads all scales.
 
     f_{s,t} = B_{s,t}([x_s; up(p_{s+1,t})])            two basic blocks                           (`blocks`)
     ŷ⁰_{s,t} = W_{s,t} f_{s,t}                         first prediction at every scale, trained and then left out
@@ -27,17 +27,16 @@ Choices and deviations:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torchvision.ops import SqueezeExcitation
 
-from mtlbench.contract import Architecture, Hyper, LogUniform, Maps, SharingPlan
-from mtlbench.methods._distillation import Distillation, FirstPrediction, shipped
-from mtlbench.networks.heads import resize
-from mtlbench.networks.residual import BasicBlock
+from mtlbench.contract import Architecture, BasicBlock, Hyper, LogUniform, Maps, Rows, SharingPlan, resize
 from mtlbench.tasks import Task
+
+from ._shared.distillation import Distillation, FirstPrediction, FirstPredictions, predict_twice, shipped
+from ._shared.typed_modules import TypedModuleDict, TypedModuleList
 
 NARROWEST = 8
 """Channels of a hidden layer at least."""
@@ -49,7 +48,7 @@ def blocks(in_channels: int, channels: int) -> nn.Sequential:
 
 
 class Propagation(nn.Module):
-    """What the tasks found at one scale, for the next finer one.
+    """The tasks' features of one scale, exchanged among tasks, for the next finer one.
 
     Args:
         tasks: their names, T.
@@ -63,15 +62,15 @@ class Propagation(nn.Module):
         together, hidden = len(tasks) * channels, max(NARROWEST, len(tasks) * channels // 4)
         self.compare = nn.Sequential(blocks(together, hidden), nn.Conv2d(hidden, together, 1))
         self.reduce = BasicBlock(together, channels, 1, 1, 1)
-        self.excite = nn.ModuleDict({task: SqueezeExcitation(channels, max(1, channels // 16)) for task in tasks})
+        self.excite = TypedModuleDict({task: SqueezeExcitation(channels, max(1, channels // 16)) for task in tasks})
 
     def mask(self, together: Tensor) -> Tensor:
         """[B, T·C, H, W] → the same shape, in (0, 1): for every channel its share among tasks."""
         batch, _, height, width = together.shape
-        logits, count = self.compare(together), len(self.tasks)
+        logits: Tensor = self.compare(together)
         if self.strict_official:
-            return logits.reshape(batch, -1, count, height, width).softmax(2).reshape(together.shape)  # type: ignore[no-any-return]
-        return logits.reshape(batch, count, -1, height, width).softmax(1).reshape(together.shape)  # type: ignore[no-any-return]
+            return logits.reshape(batch, -1, len(self.tasks), height, width).softmax(2).reshape(together.shape)
+        return logits.reshape(batch, len(self.tasks), -1, height, width).softmax(1).reshape(together.shape)
 
     def forward(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Task → features [B, C, H, W] of all tasks, to the same."""
@@ -91,88 +90,74 @@ class Head(nn.Module):
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
         size = (maps[0].shape[-2], maps[0].shape[-1])
-        return self.last(self.fuse(torch.cat([resize(one, size) for one in maps], dim=1)))  # type: ignore[no-any-return]
+        prediction: Tensor = self.last(self.fuse(torch.cat([resize(level, size) for level in maps], dim=1)))
+        return prediction
 
 
 class MTINet(Architecture):
     """Tasks interact at every scale of the trunk, and coarse scales guide finer ones."""
 
-    width: int = Hyper(18, check="v >= 8", help="channels of the finest scale at most; every coarser one has twice as many")
-    first_weight: float = Hyper(
-        1.0, search=LogUniform(0.1, 1.0), check="v >= 0", help="w: weight of the first predictions' losses"
-    )
+    width: int = Hyper(18, ge=8, help="channels of the finest scale at most; every coarser one has twice as many")
+    first_weight: float = Hyper(1.0, search=LogUniform(0.1, 1.0), ge=0, help="w: weight of the first predictions' losses")
     strict_official: bool = Hyper(False, help="softmax over neighbouring channels as in the official code, not over tasks")
 
     def build(self) -> None:
         names = list(self.tasks)
         self.trunk = self.new_backbone()
-        self.scale_channels = [min(own, self.width * 2**stage) for stage, own in enumerate(self.stage_channels)]
+        self.scale_channels = [min(width, self.width * 2**stage) for stage, width in enumerate(self.stage_channels)]
         self.project = nn.ModuleList(
-            nn.Identity() if own == wanted else projected(own, wanted)
-            for own, wanted in zip(self.stage_channels, self.scale_channels, strict=True)
+            nn.Identity() if before == after else projected(before, after)
+            for before, after in zip(self.stage_channels, self.scale_channels, strict=True)
         )
         coarser = [*self.scale_channels[1:], 0]
-        inputs = [(own + above, own) for own, above in zip(self.scale_channels, coarser, strict=True)]
-        self.decoders, self.first, heads = nn.ModuleDict(), nn.ModuleDict(), nn.ModuleDict()
+        inputs = [(width + coarse, width) for width, coarse in zip(self.scale_channels, coarser, strict=True)]
+        self.decoders: TypedModuleDict[TypedModuleList[nn.Sequential]] = TypedModuleDict()
+        self.first: FirstPredictions = TypedModuleDict()
+        heads = nn.ModuleDict()
         for name, task in self.tasks.items():
             with self.initial(f"decoder {name}"):
-                self.decoders[name] = nn.ModuleList(blocks(before, own) for before, own in inputs)
-                self.first[name] = nn.ModuleList(FirstPrediction(task, own) for own in self.scale_channels)
+                self.decoders[name] = TypedModuleList(blocks(before, after) for before, after in inputs)
+                self.first[name] = TypedModuleList(FirstPrediction(task, width) for width in self.scale_channels)
                 heads[name] = Head(task, self.scale_channels)
         self.heads = heads
-        self.propagate = nn.ModuleList(Propagation(names, own, self.strict_official) for own in self.scale_channels[1:])
-        self.distillation = nn.ModuleList(Distillation(names, own) for own in self.scale_channels)
+        self.propagate = TypedModuleList(
+            Propagation(names, width, self.strict_official) for width in self.scale_channels[1:]
+        )
+        self.distillation = TypedModuleList(Distillation(names, width) for width in self.scale_channels)
+        for name in names:
+            received = [module for scale in self.distillation for module in scale.modules_of(name)]
+            for module in (self.first[name], *received):
+                self.own(module, [name])
 
     def decode(self, image: Tensor) -> list[dict[str, Tensor]]:
         """Normalised images → features f of all tasks at every scale, fine to coarse."""
-        maps = [project(one) for project, one in zip(self.project, self.trunk(image), strict=True)]
-        found: list[dict[str, Tensor]] = []
-        handed: dict[str, Tensor] = {}
+        maps: Maps = [project(level) for project, level in zip(self.project, self.trunk(image), strict=True)]
+        features: list[dict[str, Tensor]] = []
+        propagated: dict[str, Tensor] = {}
         for scale in reversed(range(len(maps))):
             size = (maps[scale].shape[-2], maps[scale].shape[-1])
             inputs = {
-                task: torch.cat((maps[scale], resize(handed[task], size)), dim=1) if handed else maps[scale]
+                task: torch.cat((maps[scale], resize(propagated[task], size)), dim=1) if propagated else maps[scale]
                 for task in self.tasks
             }
-            features: dict[str, Tensor] = {task: self.decoders[task][scale](one) for task, one in inputs.items()}  # type: ignore[index]
-            found.insert(0, features)
-            handed = self.propagate[scale - 1](features) if scale else {}
-        return found
+            features.insert(0, {task: self.decoders[task][scale](own) for task, own in inputs.items()})
+            propagated = self.propagate[scale - 1](features[0]) if scale else {}
+        return features
 
     def distilled(self, features: Sequence[dict[str, Tensor]], tasks: Sequence[str]) -> dict[str, Maps]:
         """Task → distilled features at every scale, fine to coarse."""
-        scales = [distil(one, tasks) for distil, one in zip(self.distillation, features, strict=True)]
-        return {task: [one[task] for one in scales] for task in tasks}
+        scales = [distil(level, tasks) for distil, level in zip(self.distillation, features, strict=True)]
+        return {task: [level[task] for level in scales] for task in tasks}
 
     def features(self, image: Tensor, tasks: Sequence[str]) -> dict[str, Maps]:
         return self.distilled(self.decode(image), tasks)
 
     def predict_all(
-        self, image: Tensor, tasks: Sequence[str], rows: Mapping[str, Tensor] | None
+        self, image: Tensor, tasks: Sequence[str], rows: Rows
     ) -> tuple[dict[str, Tensor], list[tuple[str, Tensor, float]]]:
-        def cut(task: str, features: Tensor) -> Tensor:
-            return features if rows is None else features[rows[task]]
-
-        own = self.decode(self.normalised(image))
-        distilled = self.distilled(own, tasks)
-        predictions = {task: self.read_out(task, [cut(task, one) for one in distilled[task]], image) for task in tasks}
-        size, auxiliary = (image.shape[-2], image.shape[-1]), []
-        for task in tasks:
-            for scale, features in enumerate(own):
-                one = self.first[task][scale](cut(task, features[task]))  # type: ignore[index]
-                auxiliary.append((task, resize(one, size) if self.tasks[task].dense else one, self.first_weight))
-        return predictions, auxiliary
-
-    def owners(self) -> dict[str, frozenset[str]]:
-        owned = super().owners()
-        for name in owned:
-            part, _, rest = name.partition(".")
-            if part == "first":
-                owned[name] = frozenset({rest.partition(".")[0]})
-            elif part == "distillation":
-                scale, _, inner = rest.partition(".")
-                owned[name] = frozenset({self.distillation[int(scale)].owner(inner)})  # type: ignore[operator]
-        return owned
+        features = self.decode(self.normalised(image))
+        distilled = self.distilled(features, tasks)
+        return predict_twice(self, self.first, self.first_weight, features, distilled, image, rows)
 
     def deploy(self) -> nn.Module:
         return shipped(self)
@@ -181,7 +166,6 @@ class MTINet(Architecture):
         return SharingPlan.shared([unit.name for unit in self.block_units()], list(self.tasks))
 
 
-def projected(in_channels: int, channels: int) -> nn.Module:
+def projected(in_channels: int, channels: int) -> nn.Sequential:
     """A 1×1 convolution, BatchNorm and ReLU."""
-    conv: Any = nn.Conv2d(in_channels, channels, 1, bias=False)
-    return nn.Sequential(conv, nn.BatchNorm2d(channels), nn.ReLU(inplace=True))
+    return nn.Sequential(nn.Conv2d(in_channels, channels, 1, bias=False), nn.BatchNorm2d(channels), nn.ReLU(inplace=True))

@@ -1,13 +1,18 @@
 """Nash-MTL: the Nash bargaining solution (Navon et al., ICML 2022, arXiv:2202.01017, algorithm 1)."""
 
+from __future__ import annotations
+
 import warnings
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from mtlbench.contract import Choice, Hyper, JacobianStrategy, TaskLosses
+
+if TYPE_CHECKING:
+    from torchjd.aggregation import NashMTL as Aggregator
 
 
 class NashMTL(JacobianStrategy):
@@ -27,16 +32,16 @@ class NashMTL(JacobianStrategy):
     alpha: Tensor
     age: Tensor
     solved: Tensor
-    max_norm: float = Hyper(1.0, check="v >= 0", help="bound on the combined gradient's norm; 0 for none")
-    update_every: int = Hyper(1, search=Choice((1, 10, 50)), check="v >= 1", help="steps that one solution is used for")
-    iterations: int = Hyper(20, check="v >= 1", help="convex problems solved at most")
+    max_norm: float = Hyper(1.0, ge=0, help="bound on the combined gradient's norm; 0 for none")
+    update_every: int = Hyper(1, search=Choice((1, 10, 50)), ge=1, help="steps that one solution is used for")
+    iterations: int = Hyper(20, ge=1, help="convex problems solved at most")
 
     def setup(self) -> None:
         # The last solution, whose it is, and how many steps it has been used for; all are needed to resume.
         self.register_buffer("alpha", torch.ones(len(self.tasks), dtype=torch.float64))
         self.register_buffer("age", torch.zeros((), dtype=torch.int64))
         self.register_buffer("solved", torch.zeros(len(self.tasks), dtype=torch.bool))
-        self.solvers: dict[int, Any] = {}
+        self.solvers: dict[int, Aggregator] = {}
 
     def weights(self, gramian: Tensor, losses: TaskLosses) -> Tensor:
         at = [self.tasks.index(task) for task in losses]
@@ -57,11 +62,12 @@ class NashMTL(JacobianStrategy):
         if len(start) == 1:
             return gramian[0].rsqrt()
         if len(start) not in self.solvers:
-            self.solvers[len(start)] = Aggregator(len(start), 0.0, 1, self.iterations).weighting
-        weighting = self.solvers[len(start)]
+            self.solvers[len(start)] = Aggregator(len(start), 0.0, 1, self.iterations)
+        weighting = self.solvers[len(start)].weighting
         weighting.prvs_alpha = start.numpy().astype(np.float64)
         values, vectors = torch.linalg.eigh(gramian)
         with warnings.catch_warnings():
             # cvxpy remarks that it must compile the problem anew each time; nothing can be done about it from here.
             warnings.filterwarnings("ignore", message=".*not DPP.*")
-            return weighting((vectors * values.clamp(min=0).sqrt()) @ vectors.T)
+            solution: Tensor = weighting((vectors * values.clamp(min=0).sqrt()) @ vectors.T)
+            return solution

@@ -20,8 +20,26 @@ from torch import Tensor, nn
 
 from mtlbench.contract import Architecture, Hyper, Maps, SharingPlan, Uniform
 
+from ._shared.side_by_side import run_side_by_side, typed_trunks
+from ._shared.typed_modules import TypedModuleList
+
 MOMENTUM = 0.05
 """Of the fusion's BatchNorm."""
+
+
+class FusionLayer(nn.Sequential):
+    """The maps of all tasks, concatenated [B, T·C, H, W] → a new map [B, C, H, W] of one of them.
+
+    Args:
+        shares: initial weight of each task's map.
+        channels: channels C of the maps.
+    """
+
+    def __init__(self, shares: Sequence[float], channels: int) -> None:
+        mix = nn.Conv2d(len(shares) * channels, channels, 1, bias=False)
+        super().__init__(mix, nn.BatchNorm2d(channels, momentum=MOMENTUM), nn.ReLU(inplace=True))
+        weight = torch.cat([share * torch.eye(channels) for share in shares], dim=1)
+        mix.weight.data.copy_(weight[:, :, None, None])
 
 
 class Fusion(nn.Module):
@@ -35,20 +53,10 @@ class Fusion(nn.Module):
 
     def __init__(self, tasks: int, channels: int, own_weight: float) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(
-            nn.Sequential(
-                nn.Conv2d(tasks * channels, channels, 1, bias=False),
-                nn.BatchNorm2d(channels, momentum=MOMENTUM),
-                nn.ReLU(inplace=True),
-            )
-            for _ in range(tasks)
+        own, other = own_weight if tasks > 1 else 1.0, (1.0 - own_weight) / max(tasks - 1, 1)
+        self.layers = TypedModuleList(
+            FusionLayer([own if source == target else other for source in range(tasks)], channels) for target in range(tasks)
         )
-        other = (1.0 - own_weight) / max(tasks - 1, 1)
-        for target, layer in enumerate(self.layers):
-            shares = torch.full((tasks,), other)
-            shares[target] = own_weight if tasks > 1 else 1.0
-            weight = torch.cat([share * torch.eye(channels) for share in shares], dim=1)
-            layer[0].weight.data.copy_(weight[:, :, None, None])  # type: ignore[index]
 
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
         """T maps [B, C, H, W] → T fused maps."""
@@ -57,37 +65,25 @@ class Fusion(nn.Module):
 
 
 class NDDR(Architecture):
-    """A network a task; after the stem and every stage each task mixes all tasks' channels by a 1×1 convolution."""
+    """One network per task; after the stem and every stage each task mixes all tasks' channels by a 1×1 convolution."""
 
-    own_weight: float = Hyper(
-        0.9, search=Uniform(0.5, 1.0), check="0 <= v <= 1", help="initial weight of a task's own features"
-    )
+    own_weight: float = Hyper(0.9, search=Uniform(0.5, 1.0), ge=0, le=1, help="initial weight of a task's own features")
 
     def build(self) -> None:
-        self.trunks = self.backbone_per_task()
-        stem = next(one.num_features for one in self.template.stem.modules() if isinstance(one, nn.BatchNorm2d))
-        self.fusions = nn.ModuleList(
+        self.trunks = typed_trunks(self.backbone_per_task())
+        stem = next(layer.num_features for layer in self.template.stem.modules() if isinstance(layer, nn.BatchNorm2d))
+        self.fusions = TypedModuleList(
             Fusion(len(self.tasks), channels, self.own_weight) for channels in (stem, *self.stage_channels)
         )
+        for task, layer in zip(self.tasks, self.fusions[-1].layers, strict=True):
+            self.own(layer, [task])  # nothing but the task's head reads it
 
     def features(self, image: Tensor, tasks: Sequence[str]) -> dict[str, Maps]:
-        names, trunks = list(self.tasks), [self.trunks[name] for name in self.tasks]
-        x = self.fusions[0]([trunk.stem(image) for trunk in trunks])
-        ends, maps = self.template.stage_ends(), {name: [] for name in names}
-        for number, stage in enumerate(self.template.stage_of):
-            x = [trunk.blocks[number](one) for trunk, one in zip(trunks, x, strict=True)]
-            if number in ends:
-                x = self.fusions[1 + stage](x)
-                for name, one in zip(names, x, strict=True):
-                    maps[name].append(one)
-        return maps
+        def mix(stage: int, maps: list[Tensor]) -> list[Tensor]:
+            fused: list[Tensor] = self.fusions[stage](maps)
+            return fused
 
-    def owners(self) -> dict[str, frozenset[str]]:
-        owned = super().owners()
-        for number, task in enumerate(self.tasks):
-            last = f"fusions.{len(self.fusions) - 1}.layers.{number}."  # nothing but the task's head reads it
-            owned |= {name: frozenset({task}) for name in owned if name.startswith(last)}
-        return owned
+        return run_side_by_side(self.trunks, image, mix)
 
     def plan(self) -> SharingPlan:
         return SharingPlan.private([unit.name for unit in self.block_units()], list(self.tasks))

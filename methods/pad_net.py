@@ -21,15 +21,15 @@ Choices and deviations:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from mtlbench.contract import Architecture, Hyper, LogUniform, Maps, SharingPlan
-from mtlbench.methods._distillation import Distillation, FirstPrediction, shipped
-from mtlbench.networks.heads import resize
-from mtlbench.networks.residual import Bottleneck
+from mtlbench.contract import Architecture, Bottleneck, Hyper, LogUniform, Maps, Rows, SharingPlan
 from mtlbench.tasks import Task
+
+from ._shared.distillation import Distillation, FirstPrediction, FirstPredictions, predict_twice, shipped
+from ._shared.typed_modules import TypedModuleDict, TypedModuleList
 
 NARROWEST = 32
 """Channels of the features at least: a bottleneck block works on a quarter of them."""
@@ -50,60 +50,47 @@ class Head(nn.Module):
         self.last = FirstPrediction(task, channels)
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
-        return self.last(self.blocks(maps[-1]))
+        prediction: Tensor = self.last(self.blocks(maps[-1]))
+        return prediction
 
 
 class PADNet(Architecture):
     """Every task predicts once on its own, learns from the other tasks' features, and predicts again."""
 
-    first_weight: float = Hyper(
-        1.0, search=LogUniform(0.1, 1.0), check="v >= 0", help="w: weight of the first prediction's loss"
-    )
+    first_weight: float = Hyper(1.0, search=LogUniform(0.1, 1.0), ge=0, help="w: weight of the first prediction's loss")
 
     def build(self) -> None:
         channels = max(self.config.head.width, NARROWEST)
         self.trunk = self.new_backbone()
-        self.decoders, self.first, heads = nn.ModuleDict(), nn.ModuleDict(), nn.ModuleDict()
+        self.decoders: TypedModuleDict[nn.Sequential] = TypedModuleDict()
+        self.first: FirstPredictions = TypedModuleDict()
+        heads = nn.ModuleDict()
         for name, task in self.tasks.items():
             with self.initial(f"decoder {name}"):
                 self.decoders[name] = decoder(self.stage_channels[-1], channels)
-                self.first[name] = FirstPrediction(task, channels)
+                self.first[name] = TypedModuleList([FirstPrediction(task, channels)])
                 heads[name] = Head(task, channels)
         self.heads = heads
         self.distillation = Distillation(list(self.tasks), channels)
+        for name in self.tasks:
+            for module in (self.first[name], *self.distillation.modules_of(name)):
+                self.own(module, [name])
 
     def decode(self, image: Tensor, tasks: Sequence[str]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Normalised images → features f of all tasks, and distilled ones f̃ of those asked for."""
         shared = self.trunk(image)[-1]
-        own = {name: self.decoders[name](shared) for name in self.tasks}
-        return own, self.distillation(own, tasks)
+        features = {name: self.decoders[name](shared) for name in self.tasks}
+        return features, self.distillation(features, tasks)
 
     def features(self, image: Tensor, tasks: Sequence[str]) -> dict[str, Maps]:
         return {task: [distilled] for task, distilled in self.decode(image, tasks)[1].items()}
 
     def predict_all(
-        self, image: Tensor, tasks: Sequence[str], rows: Mapping[str, Tensor] | None
+        self, image: Tensor, tasks: Sequence[str], rows: Rows
     ) -> tuple[dict[str, Tensor], list[tuple[str, Tensor, float]]]:
-        def cut(task: str, features: Tensor) -> Tensor:
-            return features if rows is None else features[rows[task]]
-
-        own, distilled = self.decode(self.normalised(image), tasks)
-        predictions = {task: self.read_out(task, [cut(task, distilled[task])], image) for task in tasks}
-        first = {task: self.first[task](cut(task, own[task])) for task in tasks}
-        size = (image.shape[-2], image.shape[-1])
-        return predictions, [
-            (task, resize(one, size) if self.tasks[task].dense else one, self.first_weight) for task, one in first.items()
-        ]
-
-    def owners(self) -> dict[str, frozenset[str]]:
-        owned = super().owners()
-        for name in owned:
-            part, _, rest = name.partition(".")
-            if part == "first":
-                owned[name] = frozenset({rest.partition(".")[0]})
-            elif part == "distillation":
-                owned[name] = frozenset({self.distillation.owner(rest)})
-        return owned
+        features, distilled = self.decode(self.normalised(image), tasks)
+        maps = {task: [distilled[task]] for task in tasks}
+        return predict_twice(self, self.first, self.first_weight, [features], maps, image, rows)
 
     def deploy(self) -> nn.Module:
         return shipped(self)

@@ -22,8 +22,8 @@ class PCGrad(JacobianStrategy):
 
     def order(self, task: str, others: Sequence[int]) -> list[int]:
         """The order in which a task visits the others: from the task's own stream."""
-        drawn = torch.randperm(len(others), generator=self.stream("order", task))
-        return [others[at] for at in drawn.tolist()]
+        places = torch.randperm(len(others), generator=self.stream("order", task)).tolist()
+        return [others[place] for place in places]
 
     def weights(self, gramian: Tensor, losses: TaskLosses) -> Tensor:
         projected = torch.eye(len(losses), dtype=gramian.dtype)

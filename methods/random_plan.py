@@ -10,10 +10,10 @@ from typing import Any, ClassVar, Literal
 
 import torch
 
-from mtlbench.contract import Architecture, Hyper, Phase, Run, SharingGraph, Strategy, Uniform
-from mtlbench.contract.run import derive_seed
-from mtlbench.methods._adashare_schedule import POLICY, WARM_UP, split_budget
-from mtlbench.methods._select_or_skip import Decisions, columns, picture, plan_of
+from mtlbench.contract import Architecture, Hyper, Phase, Run, SharingGraph, Strategy, Uniform, derive_seed
+
+from ._shared.search_budget import POLICY, WARM_UP, split_budget
+from ._shared.select_or_skip import Decisions, columns, picture, plan_of
 
 
 class RandomPlan(Architecture):
@@ -21,9 +21,7 @@ class RandomPlan(Architecture):
 
     minimum_epochs: ClassVar[int] = 2
 
-    sparsity: float = Hyper(
-        0.5, search=Uniform(0.0, 1.0), check="0 <= v <= 1", help="share of all task-blocks that are skipped"
-    )
+    sparsity: float = Hyper(0.5, search=Uniform(0.0, 1.0), ge=0, le=1, help="share of all task-blocks that are skipped")
     drawing: Literal["exact", "bernoulli"] = Hyper(
         "exact", help="exactly that many skips, anywhere; or each block independently, so that it holds on average"
     )
@@ -47,8 +45,8 @@ class RandomPlan(Architecture):
             keep = rank >= skips
         else:
             keep = draws >= self.sparsity
-        drawn = dict(zip(sorted(self.tasks), keep.tolist(), strict=True))
-        return {task: drawn[task] for task in self.tasks}
+        decisions: Decisions = dict(zip(sorted(self.tasks), keep.tolist(), strict=True))
+        return {task: decisions[task] for task in self.tasks}
 
     def phases(self, run: Run, strategy: Strategy) -> list[Phase]:
         epochs = run.budget.epochs

@@ -6,7 +6,7 @@ from mtlbench.contract import Architecture, SharingGraph, SharingPlan
 
 
 class SingleTask(Architecture):
-    """One whole network a task, trained side by side on the same batches; nothing is shared.
+    """One whole network per task, trained side by side on the same batches; nothing is shared.
 
     Since the networks share no parameter, each is selected at an epoch of its own.
     """

@@ -22,7 +22,7 @@ class Uncertainty(Strategy):
     initial_log_variance: float = Hyper(0.0, search=Uniform(-1.0, 1.0), help="s_t at the start, for every task")
 
     def setup(self) -> None:
-        # One parameter a task, so that an optimizer with momentum leaves those of absent tasks alone.
+        # One parameter per task, so that an optimizer with momentum leaves those of absent tasks alone.
         self.log_variance = nn.ParameterList([self.learn(torch.tensor(self.initial_log_variance)) for _ in self.tasks])
 
     def step(self, batch: Batch) -> TaskLosses:

@@ -9,7 +9,7 @@ from mtlbench.contract import JacobianStrategy, TaskLosses
 
 
 class UPGrad(JacobianStrategy):
-    """Project each task gradient onto the cone of directions that harm no task, and take the mean.
+    """Project each task gradient onto the cone of directions that harm no task, and average the projections.
 
     torchjd's weighting. It adds 10⁻⁴ to the diagonal of the trace-normalised inner products, which with badly scaled
     gradients costs some accuracy (up to 11 % measured).

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -18,6 +18,9 @@ from mtlbench.planning.experiment import make_experiment
 from mtlbench.planning.trial_spec import TrialSpec
 from mtlbench.running.trial import open_dataset
 from mtlbench.tasks import Classification, Depth, Normals, Segmentation, Task
+
+A = TypeVar("A", bound=Architecture)
+S = TypeVar("S", bound=Strategy)
 
 SIZE = (32, 64)
 
@@ -47,17 +50,23 @@ def network_config(tasks: tuple[Task, ...] | None = None, seed: int = 0, backbon
     )
 
 
-def build(cls: type[Architecture], tasks: tuple[Task, ...] | None = None, seed: int = 0, **hypers: Any) -> Architecture:
+def build(cls: type[A], tasks: tuple[Task, ...] | None = None, seed: int = 0, **hypers: Any) -> A:
     return cls(network_config(tasks, seed), cls.configure(hypers, cls.__name__))
 
 
-def batch(tasks: tuple[Task, ...] | None = None, count: int = 4, seed: int = 0, unlabelled: tuple[str, ...] = ()) -> Batch:
+def batch(
+    tasks: tuple[Task, ...] | None = None,
+    count: int = 4,
+    seed: int = 0,
+    unlabelled: tuple[str, ...] = (),
+    size: tuple[int, int] = SIZE,
+) -> Batch:
     """Random images and valid random targets; the named tasks have no label on any of them."""
     tasks = dense_tasks() if tasks is None else tasks
     generator = torch.Generator().manual_seed(seed)
     targets: dict[str, torch.Tensor] = {}
     for task in tasks:
-        shape = (count, *task.target_shape(*SIZE))
+        shape = (count, *task.target_shape(*size))
         if task.kind in ("segmentation", "classification"):
             target = torch.randint(0, task.channels, shape, generator=generator)
         elif task.kind == "normals":
@@ -67,7 +76,7 @@ def batch(tasks: tuple[Task, ...] | None = None, count: int = 4, seed: int = 0, 
         dtype = getattr(torch, task.dtype)
         targets[task.name] = (torch.full_like(target, task.invalid) if task.name in unlabelled else target).to(dtype)
     return Batch(
-        image=torch.rand(count, 3, *SIZE, generator=generator),
+        image=torch.rand(count, 3, *size, generator=generator),
         targets=targets,
         labelled={task.name: torch.full((count,), task.name not in unlabelled) for task in tasks},
         index=torch.arange(count),
@@ -85,10 +94,11 @@ def run(epochs: int = 4, seed: int = 0, **optimizer: Any) -> Run:
     )
 
 
-def strategy(cls: type[Strategy], network: Architecture, the_run: Run | None = None, **hypers: Any) -> Strategy:
-    made = cls(network, the_run or run(), cls.configure(hypers, cls.__name__))
-    made.start()
-    return made
+def strategy(cls: type[S], network: Architecture, the_run: Run | None = None, **hypers: Any) -> S:
+    """A started strategy."""
+    started = cls(network, the_run or run(), cls.configure(hypers, cls.__name__))
+    started.start()
+    return started
 
 
 def trials(

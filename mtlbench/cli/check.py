@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,6 +32,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "per property. The exit code is 1 where one fails. A method is checked on the CPU in some seconds."
     )
     parser.add_argument("name", metavar="NAME", help="a method or dataset, or `methods`, `datasets` or `all`")
+    parser.add_argument(
+        "--only",
+        action="append",
+        default=[],
+        metavar="PROPERTY",
+        help="check only this property (may be given several times)",
+    )
     parser.add_argument("--data", type=Path, metavar="DIR", help="folder of the dataset's raw files")
     add_dataset_args(parser)
     add_plugins(parser)
@@ -47,9 +54,10 @@ def run(arguments: argparse.Namespace) -> int:
     if (arguments.data or arguments.dataset_arg) and (several or plugins[0].kind != "dataset"):
         raise UserError("--data and --dataset-arg are for one dataset: name it.")
     options = assignments(arguments.dataset_arg)
+    check_properties(arguments.only)
     failed = []
     for plugin in plugins:
-        properties = results(plugin, registry, arguments.data, options)
+        properties = results(plugin, registry, arguments.data, options, arguments.only)
         if several:
             properties = without_missing_files(plugin, properties)
         if not report(console, plugin, properties):
@@ -76,10 +84,30 @@ def chosen(registry: Registry, name: str) -> list[AnyPlugin]:
     return [known[name]]
 
 
+def check_properties(names: Sequence[str]) -> None:
+    """Compare names of properties with those that there are.
+
+    Raises:
+        UserError: one is unknown; names the nearest.
+    """
+    from mtlbench.conformance import architectures, datasets, declarations, strategies, trials
+
+    suites = (architectures.SUITE, datasets.SUITE, declarations.SUITE, strategies.SUITE, trials.SUITE)
+    known = {each.name for suite in suites for each in suite.properties}
+    for name in names:
+        if name not in known:
+            raise UserError(f"There is no property {name!r}.{did_you_mean(name, known)}")
+
+
 def results(
-    plugin: AnyPlugin, registry: Registry, data: Path | None, options: Mapping[str, object]
+    plugin: AnyPlugin, registry: Registry, data: Path | None, options: Mapping[str, object], only: Sequence[str]
 ) -> Iterator[PropertyResult]:
-    """The plugin's properties. One that cannot be imported lacks the first and is not asked for more."""
+    """The plugin's properties. One that cannot be imported lacks the first and is not asked for more.
+
+    Args:
+        data, options: of a dataset.
+        only: names of properties to check; empty for all.
+    """
     from mtlbench.conformance.datasets import check_dataset
     from mtlbench.conformance.methods import check_method
     from mtlbench.conformance.result import PropertyResult
@@ -92,9 +120,10 @@ def results(
     cls = plugin.cls
     if issubclass(cls, Dataset):
         root = data.expanduser().resolve() if data else None
-        yield from check_dataset(cls, root, options, files=plugin.files)
+        properties = check_dataset(cls, root, options, files=plugin.files)
+        yield from (result for result in properties if not only or result.name in only)
     else:
-        yield from check_method(plugin.name, registry)
+        yield from check_method(plugin.name, registry, only)
 
 
 def without_missing_files(plugin: AnyPlugin, properties: Iterable[PropertyResult]) -> Iterator[PropertyResult]:

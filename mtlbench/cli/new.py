@@ -99,6 +99,8 @@ def write(kind: str, name: str, folder: Path) -> Path:
     class_name = "".join(word.capitalize() for word in name.split("_"))
     text = (files(TEMPLATES) / f"{kind}.py").read_text(encoding="utf-8")
     path = folder / f"{name}.py"
+    if (folder / name).exists():
+        raise UserError(f"{folder / name} exists: remove it, or choose another name or --folder.")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with path.open("x", encoding="utf-8") as file:

@@ -13,6 +13,7 @@ from mtlbench.contract.strategy import Strategy
 from mtlbench.errors import UserError, did_you_mean
 from mtlbench.networks.backbone import Backbone
 from mtlbench.networks.heads import resize
+from mtlbench.networks.placement import on_device
 from mtlbench.networks.plan import SharingPlan
 from mtlbench.networks.residual import BasicBlock, Bottleneck
 from mtlbench.networks.sharing import SharingGraph, Unit
@@ -53,6 +54,7 @@ __all__ = [
     "derive_seed",
     "detached",
     "did_you_mean",
+    "on_device",
     "resize",
     "restore_by_name",
     "set_lr",

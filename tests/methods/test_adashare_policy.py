@@ -1,4 +1,7 @@
-"""AdaShare's policy: the official implementation's numbers (tests/golden/adashare_policy.npz), and what must hold anyway."""
+"""AdaShare's policy: the official implementation's numbers (tests/golden/adashare_policy.npz), and what must hold anyway.
+
+Numbers of tasks, blocks, temperatures and steps are those of the arrays.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +13,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from mtlbench.methods._adashare_phases import policy_optimizer
-from mtlbench.methods._adashare_policy import relaxed, sampled, sharing_loss, sparsity_loss
-from mtlbench.methods._adashare_schedule import ByProgress, ByRound, rounds_of_epoch
-from tests.methods.strategy_toys import GOLDEN
+from mtlbench.methods.adashare.decisions import relaxed, sampled
+from mtlbench.methods.adashare.phases import policy_optimizer
+from mtlbench.methods.adashare.regularizers import Form, sharing_loss, sparsity_loss
+from mtlbench.methods.adashare.schedule import ByProgress, ByRound, rounds_of_epoch
+from tests.tiny_methods import GOLDEN
 
 FILE = np.load(GOLDEN / "adashare_policy.npz")
+TASKS, BLOCKS, _ = FILE["logits"].shape
 GATED = FILE["reg/n_active"].tolist()
+
+EXACT, SINGLE = 1e-9, 1e-6
+"""Tolerances, absolute and relative: in double precision, and where the official code rounds to single."""
 
 
 def golden(name: str) -> Tensor:
@@ -27,7 +35,7 @@ def logits() -> Tensor:
     return golden("logits").clone().requires_grad_()
 
 
-def close(ours: Tensor, name: str, tolerance: float = 1e-9, at: tuple[int, ...] = ()) -> None:
+def close(ours: Tensor, name: str, tolerance: float = EXACT, at: tuple[int, ...] = ()) -> None:
     torch.testing.assert_close(ours.detach().double(), golden(name)[at].double(), atol=tolerance, rtol=tolerance)
 
 
@@ -38,14 +46,14 @@ def gradient(value: Tensor, of: Tensor) -> Tensor:
 # -- against the official implementation --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("at", range(4))
+@pytest.mark.parametrize("number", range(len(FILE["gumbel/tau"])))
 @pytest.mark.parametrize("kind", ["soft", "hard"])
-def test_relaxed_decisions_and_their_gradient(at: int, kind: str) -> None:
-    own, temperature = logits(), float(golden("gumbel/tau")[at])
+def test_relaxed_decisions_and_their_gradient(number: int, kind: str) -> None:
+    own, temperature = logits(), float(golden("gumbel/tau")[number])
     policy = relaxed(own, golden("gumbel/noise"), temperature, kind == "hard")
-    close(policy, f"gumbel/{kind}", at=(at,))
+    close(policy, f"gumbel/{kind}", at=(number,))
     vjp = "gumbel/soft_vjp" if kind == "soft" else "gumbel/hard_straight_through_vjp"
-    close(gradient((policy * golden("gumbel/upstream")).sum(), own), vjp, at=(at,))
+    close(gradient((policy * golden("gumbel/upstream")).sum(), own), vjp, at=(number,))
 
 
 def test_final_decisions() -> None:
@@ -53,44 +61,44 @@ def test_final_decisions() -> None:
     assert torch.equal(torch.stack([keep, ~keep], -1).to(torch.int8), golden("bernoulli/policy"))
 
 
-@pytest.mark.parametrize("at", range(len(GATED)))
-def test_sparsity(at: int) -> None:
-    for name, weighted in (("reg/sparsity", False), ("reg/sparsity_depth_weighted", True)):
+@pytest.mark.parametrize("number", range(len(GATED)))
+def test_sparsity(number: int) -> None:
+    for name, weighted, tolerance in (("reg/sparsity", False, EXACT), ("reg/sparsity_depth_weighted", True, SINGLE)):
         own = logits()
-        value = sparsity_loss(own, GATED[at], "code", weighted)
-        close(value, name, 1e-6 if weighted else 1e-9, at=(at,))
-        close(gradient(value, own), f"{name}_grad", 1e-6 if weighted else 1e-9, at=(at,))
+        value = sparsity_loss(own, GATED[number], "code", weighted)
+        close(value, name, tolerance, at=(number,))
+        close(gradient(value, own), f"{name}_grad", tolerance, at=(number,))
 
 
 def test_sharing() -> None:
     for name, weighted in (("reg/sharing", True), ("reg/sharing_uniform_weights", False)):
         own = logits()
         value = sharing_loss(own, "code", weighted)
-        close(value, name, 1e-6)
-        close(gradient(value, own), f"{name}_grad", 1e-6)
+        close(value, name, SINGLE)
+        close(gradient(value, own), f"{name}_grad", SINGLE)
 
 
-@pytest.mark.parametrize("at", range(len(GATED)))
-def test_published_weights(at: int) -> None:
+@pytest.mark.parametrize("number", range(len(GATED)))
+def test_published_weights(number: int) -> None:
     for row, (sparsity, sharing) in enumerate(FILE["reg/lambda_sparsity_sharing"].tolist()):
         own = logits()
-        value = sparsity * sparsity_loss(own, GATED[at]) + sharing * sharing_loss(own)
-        close(value, "reg/total", 1e-6, at=(row, at))
-        close(gradient(value, own), "reg/total_grad", 1e-6, at=(row, at))
+        value = sparsity * sparsity_loss(own, GATED[number]) + sharing * sharing_loss(own)
+        close(value, "reg/total", SINGLE, at=(row, number))
+        close(gradient(value, own), "reg/total_grad", SINGLE, at=(row, number))
 
 
 def test_the_start() -> None:
     own = golden("init/logits").clone().requires_grad_()
-    for at, gated in enumerate(GATED):
-        close(sparsity_loss(own, gated), "init/sparsity", at=(at,))
-        close(gradient(sparsity_loss(own, gated), own), "init/sparsity_grad", at=(at,))
+    for number, gated in enumerate(GATED):
+        close(sparsity_loss(own, gated), "init/sparsity", at=(number,))
+        close(gradient(sparsity_loss(own, gated), own), "init/sparsity_grad", at=(number,))
     close(sharing_loss(own), "init/sharing")
     close(gradient(sharing_loss(own), own), "init/sharing_grad")
 
 
-def test_twelve_policy_updates() -> None:
+def test_policy_updates() -> None:
     own = torch.nn.Parameter(golden("step/logits")[0].clone())
-    optimizer = policy_optimizer([own], 0.01)
+    optimizer = policy_optimizer([own], 0.01)  # the official rate
     sparsity, sharing = FILE["step/lambda_sparsity_sharing"].tolist()
     for number, (noise, upstream) in enumerate(zip(golden("step/noise"), golden("step/upstream"), strict=True)):
         gated, temperature = int(FILE["step/n_active"][number]), float(FILE["step/tau"][number])
@@ -102,20 +110,24 @@ def test_twelve_policy_updates() -> None:
         objective.backward()
         optimizer.step()
         # The sharing weights are float32 upstream; Adam's first steps are the gradient's sign times the rate.
-        close(own, "step/logits", 1e-6, at=(number + 1,))
+        close(own, "step/logits", SINGLE, at=(number + 1,))
+
+
+def published(setting: str) -> ByRound:
+    """A setting's schedule: 8 blocks in R18, 16 in R34; one more is gated every 3 rounds, on Taskonomy every round."""
+    blocks, speed = 8 if setting.endswith("R18") else 16, 1 if setting.startswith("taskonomy") else 3
+    return ByRound(blocks, 5.0, 0.965, speed)
 
 
 def test_published_schedules() -> None:
-    published = ByRound(16, 5.0, 0.965, 3)
-    assert [published(done, 334)[0] for done in range(334)] == pytest.approx(FILE["schedule/tau"].tolist(), rel=1e-9)
-    for name, blocks, speed in (
-        ("nyuv2_2task_R18", 8, 3),
-        ("nyuv2_3task_R34", 16, 3),
-        ("cityscapes_2task_R34", 16, 3),
-        ("taskonomy_R34", 16, 1),
-    ):
-        schedule = ByRound(blocks, 5.0, 0.965, speed)
-        assert [schedule(done, 334)[1] for done in range(334)] == FILE[f"schedule/n_active_{name}"].tolist()
+    temperatures = FILE["schedule/tau"].tolist()
+    rounds = range(len(temperatures))
+    settings = [name.removeprefix("schedule/n_active_") for name in FILE.files if name.startswith("schedule/n_active_")]
+    assert settings
+    for setting in settings:
+        schedule = [published(setting)(done, len(rounds)) for done in rounds]
+        assert [temperature for temperature, _ in schedule] == pytest.approx(temperatures, rel=1e-9)
+        assert [gated for _, gated in schedule] == FILE[f"schedule/n_active_{setting}"].tolist()
 
 
 # -- what must hold -----------------------------------------------------------------------------------------------------
@@ -146,10 +158,10 @@ def test_sparsity_pushes_towards_skipping() -> None:
 
 
 @pytest.mark.parametrize("form", ["code", "paper"])
-def test_only_gated_blocks_pay(form: str) -> None:
+def test_only_gated_blocks_pay(form: Form) -> None:
     own = logits()
-    assert torch.equal(gradient(sparsity_loss(own, 3, form), own)[:, :-3], torch.zeros(3, 5, 2, dtype=torch.float64))
-    assert torch.equal(sparsity_loss(own, 8, form), sparsity_loss(own, 12, form))
+    assert not bool(gradient(sparsity_loss(own, 3, form), own)[:, :-3].any())
+    assert torch.equal(sparsity_loss(own, BLOCKS, form), sparsity_loss(own, BLOCKS + 4, form))
 
 
 def test_the_papers_sparsity_is_unbounded_and_the_codes_is_not() -> None:
@@ -160,11 +172,11 @@ def test_the_papers_sparsity_is_unbounded_and_the_codes_is_not() -> None:
 
 
 @pytest.mark.parametrize("form", ["code", "paper"])
-def test_sharing_is_about_differences(form: str) -> None:
+def test_sharing_is_about_differences(form: Form) -> None:
     own = golden("logits")
     assert float(sharing_loss(own, form)) > 0
-    assert float(sharing_loss(own[:1].expand(3, -1, -1), form)) == 0
-    torch.testing.assert_close(sharing_loss(own, form), sharing_loss(own[[2, 0, 1]], form))
+    assert float(sharing_loss(own[:1].expand(TASKS, -1, -1), form)) == 0
+    torch.testing.assert_close(sharing_loss(own, form), sharing_loss(own.roll(1, 0), form))
     assert float(sharing_loss(own[:1], form)) == 0
 
 
@@ -192,12 +204,11 @@ def test_sampling() -> None:
 @pytest.mark.parametrize("rounds", [4, 40, 400])
 def test_schedules_are_fractions_of_the_phase(rounds: int) -> None:
     schedule = ByProgress(8, 5.0, 0.2, 0.5)
-    drawn = [schedule(done, rounds) for done in range(rounds)]
-    assert drawn[0] == (5.0, 1)
-    assert drawn[-1][0] == pytest.approx(0.2)
-    assert drawn[rounds // 2][1] == 8
-    assert drawn[rounds // 4][1] == 4
-    assert [n for _, n in drawn] == sorted(n for _, n in drawn)
+    temperatures, gated = zip(*(schedule(done, rounds) for done in range(rounds)), strict=True)
+    assert (temperatures[0], gated[0]) == (5.0, 1)
+    assert temperatures[-1] == pytest.approx(0.2)
+    assert (gated[rounds // 4], gated[rounds // 2]) == (4, 8)
+    assert list(gated) == sorted(gated)
 
 
 def test_without_a_curriculum_all_blocks_are_gated_at_once() -> None:
@@ -209,7 +220,7 @@ def test_rounds_use_every_image_once(images: int, size: int, wanted: float) -> N
     rounds = rounds_of_epoch(images, size, 0.2, wanted)
     assert 1 <= len(rounds) <= math.ceil(wanted)
     for side, (first, last) in enumerate([(0, round(0.8 * images)), (round(0.8 * images), images)]):
-        edges = [(round(one[side][0] * images), round(one[side][1] * images)) for one in rounds]
+        edges = [tuple(round(edge * images) for edge in parts[side]) for parts in rounds]
         assert edges[0][0] == first and edges[-1][1] == last
-        assert all(one[1] == other[0] for one, other in pairwise(edges))
+        assert all(earlier[1] == later[0] for earlier, later in pairwise(edges))
         assert all((stop - start) % size == 0 and stop > start for start, stop in edges[:-1])

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import adashare_toys  # noqa: F401  (registers the tiny backbone)
 import pytest
 from PIL import Image
 
-from mtlbench.config.plugins import Registry
 from mtlbench.leaderboard.policy_picture import draw_policy
-from mtlbench.planning.expansion import expand
-from mtlbench.planning.experiment import make_experiment
 from mtlbench.planning.trial_spec import TrialSpec
 from mtlbench.records import Record
-from mtlbench.running.trial import Trial, open_dataset
+from mtlbench.running.trial import Trial
+from tests.tiny import trials
+from tests.tiny_methods import SIX_BLOCKS
 
-STREETS = {"name": "streets", "set": {"train": 24, "val": 8, "test": 8, "shifted": 0, "height": 32, "width": 64}}
-DIGITS = {"name": "multidigits", "set": {"train": 24, "val": 8, "test": 8}}
+DATASETS: dict[str, dict[str, Any]] = {
+    "streets": {"train": 24, "val": 8, "test": 8, "shifted": 0, "height": 32, "width": 64},
+    "multidigits": {"train": 24, "val": 8, "test": 8},
+}
 SAMPLED = {"samples": 2, "warm_up": 0.2, "search_optimizer": "sgd", "rounds": 4}
-TINY = {"epochs": 5, "backbone": "resnet_six", "batch_size": 4, "head_width": 8, "head_rates": [1]}
+SETTINGS = {"epochs": 5, "backbone": SIX_BLOCKS, "batch_size": 4, "head_width": 8, "head_rates": [1]}
 
 
 @pytest.fixture(scope="module")
@@ -28,43 +29,39 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
 
 
-def spec(cache: Path, method: str = "adashare", dataset: Any = STREETS, settings: Any = (), **hypers: Any) -> TrialSpec:
-    raw = {"methods": [{"name": method, "set": hypers}], "datasets": [dataset], "reference": False}
-    experiment = make_experiment(raw, "test")
-    overrides = {**TINY, **dict(settings)}
-    return expand(experiment, Registry(), lambda d, p: open_dataset(d, p.cls), cache=cache, overrides=overrides)[0]
+def spec(
+    cache: Path, method: str = "adashare", dataset: str = "streets", budget: str = "equal_total", **hypers: Any
+) -> TrialSpec:
+    methods = [{"name": method, "set": hypers}]
+    (trial,) = trials(cache, methods, dataset, DATASETS[dataset], settings={**SETTINGS, "budget": budget})
+    return trial
 
 
-def record(one: TrialSpec, folder: Path, killed: bool = False) -> Record:
+def record(trial_spec: TrialSpec, folder: Path, killed: bool = False) -> Record:
     """Run a trial to its record; `killed`: with a new process's memory after every epoch."""
-    trial = Trial(one, folder / "work")
     if killed:
-        while len(trial.curve) < sum(phase.epochs for phase in trial.phases):
-            next(trial.epochs())
-            trial = Trial(one, folder / "work")
-            if not list(trial.folder.glob("checkpoint.pt")):
-                break
-            trial._resume()
-    for _ in trial.epochs():
-        pass
+        while list(islice(Trial(trial_spec, folder / "work").epochs(), 1)):
+            pass
+    trial = Trial(trial_spec, folder / "work")
+    list(trial.epochs())
     return Record.model_validate_json(trial.finish(folder / "results").read_text())
 
 
 @pytest.mark.parametrize(
     ("dataset", "budget", "hypers"),
     [
-        pytest.param(DIGITS, "equal_total", SAMPLED, id="image-level tasks"),
-        pytest.param(DIGITS, "equal_total", {"samples": 1}, id="warm-up within an epoch", marks=pytest.mark.long),
-        pytest.param(STREETS, "equal_total", SAMPLED, id="dense tasks", marks=pytest.mark.long),
-        pytest.param(STREETS, "paper", {"samples": 1}, id="published budget", marks=pytest.mark.long),
+        pytest.param("multidigits", "equal_total", SAMPLED, id="image-level tasks"),
+        pytest.param("multidigits", "equal_total", {"samples": 1}, id="warm-up within an epoch", marks=pytest.mark.long),
+        pytest.param("streets", "equal_total", SAMPLED, id="dense tasks", marks=pytest.mark.long),
+        pytest.param("streets", "paper", {"samples": 1}, id="published budget", marks=pytest.mark.long),
     ],
 )
 def test_killed_after_every_epoch_the_record_is_the_same(
-    cache: Path, tmp_path: Path, dataset: Any, budget: str, hypers: Any
+    cache: Path, tmp_path: Path, dataset: str, budget: str, hypers: dict[str, Any]
 ) -> None:
-    one = spec(cache, dataset=dataset, settings={"budget": budget}, **hypers)
-    whole = record(one, tmp_path / "whole").result
-    resumed = record(one, tmp_path / "resumed", killed=True).result
+    trial = spec(cache, dataset=dataset, budget=budget, **hypers)
+    whole = record(trial, tmp_path / "whole").result
+    resumed = record(trial, tmp_path / "resumed", killed=True).result
     assert resumed.model_dump_json() == whole.model_dump_json()
     warm_up = {"warm-up"} if budget == "paper" or "warm_up" in hypers else set()
     names = {"policy learning", "retraining" if hypers["samples"] == 1 else "retraining 2"}
@@ -85,9 +82,9 @@ def test_killed_after_every_epoch_the_record_is_the_same(
 
 @pytest.mark.parametrize(
     ("method", "dataset"),
-    [("random_plan", DIGITS), pytest.param("adashare+pcgrad", STREETS, marks=pytest.mark.long)],
+    [("random_plan", "multidigits"), pytest.param("adashare+pcgrad", "streets", marks=pytest.mark.long)],
 )
-def test_columns_and_pictures(cache: Path, tmp_path: Path, method: str, dataset: Any) -> None:
+def test_columns_and_pictures(cache: Path, tmp_path: Path, method: str, dataset: str) -> None:
     result = record(spec(cache, method, dataset), tmp_path).result
     assert {"sparsity", "blocks shared", "blocks used"} <= set(result.extra)
     assert result.plan is not None and set(result.test.metrics) == set(result.plan["tasks"])

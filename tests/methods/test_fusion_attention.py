@@ -1,9 +1,9 @@
-"""NDDR, MTAN and PAD-Net's distillation against the survey's implementations, their limits, and the published sizes."""
+"""NDDR, MTAN and PAD-Net's distillation against the survey's implementations, their limits, and the published sizes.
+
+Tasks, channels, stages and strides are those of the arrays (tests/golden/fusion_attention.npz).
+"""
 
 from __future__ import annotations
-
-from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,68 +11,83 @@ import torch
 from torch import Tensor, nn
 
 from mtlbench.contract import Architecture, NetworkConfig
-from mtlbench.methods._distillation import Distillation
+from mtlbench.methods._shared.distillation import Distillation
 from mtlbench.methods.hard_sharing import HardSharing
 from mtlbench.methods.mtan import MTAN, Attention
 from mtlbench.methods.mti_net import MTINet, Propagation
-from mtlbench.methods.nddr import NDDR, Fusion
+from mtlbench.methods.nddr import NDDR, Fusion, FusionLayer
 from mtlbench.methods.pad_net import PADNet
 from mtlbench.methods.single_task import SingleTask
 from mtlbench.networks.backbone import BackboneSpec
 from mtlbench.networks.heads import HeadSpec
-from mtlbench.tasks import Depth, Segmentation
+from mtlbench.tasks import Depth, Segmentation, Task
+from tests.methods.golden_features import load, state, tensor
 from tests.tiny import batch, build, dense_tasks
+from tests.tiny_methods import GOLDEN, parameters_of
 
-GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "fusion_attention.npz")
-EXACT = {"rtol": 1e-9, "atol": 1e-9}
+FILE = np.load(GOLDEN / "fusion_attention.npz")
+TASKS = [str(name) for name in FILE["vdh/tasks"]]
 
 
 def golden(name: str) -> Tensor:
-    return torch.from_numpy(GOLDEN[name]).double()
+    return tensor(FILE, name)
 
 
-def state(prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): golden(name) for name in GOLDEN.files if name.startswith(prefix)}
-
-
-def load(module: nn.Module, values: Mapping[str, Tensor]) -> nn.Module:
-    """All but the counters of batches, which the golden file has none of."""
-    missing, unexpected = module.double().load_state_dict(dict(values), strict=False)
-    assert not unexpected and all(name.endswith("num_batches_tracked") for name in missing)
-    return module
+def close(values: Tensor | None, expected: Tensor, tolerance: float = 1e-9) -> None:
+    assert values is not None
+    torch.testing.assert_close(values.detach().double(), expected, rtol=tolerance, atol=tolerance)
 
 
 # -- NDDR ---------------------------------------------------------------------------------------------------------------
 
 
+def convolution(layer: FusionLayer) -> nn.Conv2d:
+    first = layer[0]
+    assert isinstance(first, nn.Conv2d)
+    return first
+
+
+def normalisation(layer: FusionLayer) -> nn.BatchNorm2d:
+    second = layer[1]
+    assert isinstance(second, nn.BatchNorm2d)
+    return second
+
+
 def test_fusion_starts_as_the_official_layer() -> None:
-    tasks, channels, _ = GOLDEN["nddr/init/conv_weight"].shape
-    fusion = Fusion(tasks, channels, float(GOLDEN["vdh/alpha_beta"][0])).double().eval()
-    weight = torch.stack([layer[0].weight[:, :, 0, 0] for layer in fusion.layers])  # type: ignore[index]
-    torch.testing.assert_close(weight, golden("nddr/init/conv_weight"), rtol=1e-6, atol=1e-7)
-    found = torch.stack(fusion(list(golden("vdh_cross/features"))))
-    torch.testing.assert_close(found, golden("nddr/init/eval_out"), rtol=1e-6, atol=1e-6)
+    """Our rows sum to 1 for any number of tasks; where the official β says otherwise only the own channels' α agrees."""
+    expected = golden("nddr/init/conv_weight")
+    tasks, channels, _ = expected.shape
+    alpha, beta = FILE["vdh/alpha_beta"].tolist()
+    fusion = Fusion(tasks, channels, alpha).double().eval()
+    weight = torch.stack([convolution(layer).weight[:, :, 0, 0] for layer in fusion.layers])
+    for target in range(tasks):
+        own = slice(target * channels, (target + 1) * channels)
+        close(weight[target][:, own], expected[target][:, own], 1e-6)
+    if np.isclose(alpha + (tasks - 1) * beta, 1):
+        close(weight, expected, 1e-6)
+    for layer, official in zip(fusion.layers, expected, strict=True):
+        convolution(layer).weight.data = official[:, :, None, None]
+    close(torch.stack(fusion(list(golden("vdh_cross/features")))), golden("nddr/init/eval_out"), 1e-6)
 
 
 def test_fusion_computes_what_the_official_layer_does() -> None:
-    tasks, channels = GOLDEN["nddr/random/running_mean_after"].shape
-    names = ("semseg", "depth")
+    tasks, channels = FILE["nddr/random/running_mean_after"].shape
     values = {
-        f"layers.{names.index(task)}.{rest}": value
-        for name, value in state("nddr/random/state/layer.").items()
+        f"layers.{TASKS.index(task)}.{rest}": value
+        for name, value in state(FILE, "nddr/random/state/layer.").items()
         for task, _, rest in [name.partition(".")]
     }
     fusion = load(Fusion(tasks, channels, 0.9), values)
+    assert {normalisation(layer).momentum for layer in fusion.layers} == {float(FILE["nddr/bn_momentum"])}
     features = golden("vdh_cross/features").requires_grad_()
-    torch.testing.assert_close(torch.stack(fusion.eval()(list(features))), golden("nddr/random/eval_out"), **EXACT)
-    found = fusion.train()(list(features))
-    torch.testing.assert_close(torch.stack(found), golden("nddr/random/train_out"), **EXACT)
-    sum(one.square().mean() for one in found).backward()
-    assert features.grad is not None
-    torch.testing.assert_close(features.grad, golden("nddr/random/train_grad_features"), **EXACT)
+    close(torch.stack(fusion.eval()(list(features))), golden("nddr/random/eval_out"))
+    fused: list[Tensor] = fusion.train()(list(features))
+    close(torch.stack(fused), golden("nddr/random/train_out"))
+    torch.stack([maps.square().mean() for maps in fused]).sum().backward()
+    close(features.grad, golden("nddr/random/train_grad_features"))
     for name in ("running_mean", "running_var"):
-        after = torch.stack([getattr(layer[1], name) for layer in fusion.layers])  # type: ignore[index]
-        torch.testing.assert_close(after, golden(f"nddr/random/{name}_after"), **EXACT)
+        after = torch.stack([normalisation(layer).get_buffer(name) for layer in fusion.layers])
+        close(after, golden(f"nddr/random/{name}_after"))
 
 
 def test_fusion_of_own_features_alone_leaves_single_task_networks() -> None:
@@ -83,71 +98,77 @@ def test_fusion_of_own_features_alone_leaves_single_task_networks() -> None:
         torch.testing.assert_close(fused(image)[task], prediction, rtol=1e-3, atol=1e-4)
 
 
-def test_fusion_adds_a_convolution_and_two_vectors_a_task() -> None:
+def test_fusion_adds_a_convolution_and_two_vectors_per_task() -> None:
     tasks = len(dense_tasks())
     fused, single = build(NDDR), build(SingleTask)
     widths = [fused.stage_channels[0], *fused.stage_channels]
-    assert count(fused) - count(single) == sum(tasks**2 * width**2 + 2 * tasks * width for width in widths)
+    added = sum(tasks**2 * width**2 + 2 * tasks * width for width in widths)
+    assert parameters_of(fused) - parameters_of(single) == added
 
 
 # -- MTAN ---------------------------------------------------------------------------------------------------------------
 
+CHANNELS = FILE["mtan/channels"].tolist()
+
 
 def attention() -> Attention:
-    names = {0: "semseg", 1: "depth"}
+    """The golden attention."""
     values = {}
-    for name, value in state("mtan/state/").items():
+    for name, value in state(FILE, "mtan/state/").items():
         part, _, rest = name.partition(".")
-        if part.startswith("attention_"):
+        kind, _, stage = part.partition("_")
+        if kind == "attention":
             task, _, inner = rest.partition(".")
-            values[f"masks.{task}.{int(part[-1]) - 1}.{inner}"] = value
-        elif part.startswith("refine_"):
-            values[f"refine.{int(part[-1]) - 1}.{rest.removeprefix('0.')}"] = value
-    made = Attention(names.values(), [int(one) for one in GOLDEN["mtan/channels"]], narrowest=1)
-    assert isinstance(load(made, values), Attention)
-    return made
+            values[f"masks.{task}.{int(stage) - 1}.{inner}"] = value
+        elif kind == "refine":
+            values[f"refine.{int(stage) - 1}.{rest.removeprefix('0.')}"] = value
+    return load(Attention(TASKS, CHANNELS, narrowest=1), values).eval()
 
 
 def test_attention_computes_what_the_official_network_does() -> None:
-    stages = range(1, len(GOLDEN["mtan/channels"]) + 1)
+    stages = range(1, len(CHANNELS) + 1)
     before, after = (
-        [golden(f"mtan/stage{stage}/u_{which}_last_block") for stage in stages] for which in ("before", "after")
+        [golden(f"mtan/stage{stage}/u_{place}_last_block") for stage in stages] for place in ("before", "after")
     )
-    found = attention().eval()(before, after, ("semseg", "depth"))
-    for number, task in enumerate(("semseg", "depth")):
-        torch.testing.assert_close(found[task][-1], golden("mtan/a4")[number], **EXACT)
-        for stage, one in enumerate(found[task], start=1):
-            torch.testing.assert_close(one, golden(f"mtan/stage{stage}/mask")[number] * after[stage - 1], **EXACT)
+    attended: dict[str, list[Tensor]] = attention()(before, after, TASKS)
+    for number, task in enumerate(TASKS):
+        close(attended[task][-1], golden(f"mtan/a{len(CHANNELS)}")[number])
+        for stage, maps in enumerate(attended[task], start=1):
+            close(maps, golden(f"mtan/stage{stage}/mask")[number] * after[stage - 1])
 
 
 def test_attention_has_the_official_gradients() -> None:
-    body = state("mtan/state/backbone.body.")
-    last = state("mtan/state/backbone.last.")
+    body, last = (state(FILE, f"mtan/state/backbone.{part}.") for part in ("body", "last"))
     first = body["0.weight"].clone().requires_grad_()
     x, before, after = golden("mtan/x"), [], []
-    for stage in range(len(GOLDEN["mtan/channels"])):
+    halved = FILE["mtan/downsample_after_stage"].tolist()
+    for stage in range(len(CHANNELS)):
         weight = first if stage == 0 else body[f"{stage}.weight"]
-        x = torch.conv2d(x, weight, body[f"{stage}.bias"], stride=2 if stage == 1 else 1, padding=1).relu()
+        stride = 2 if stage and halved[stage - 1] else 1
+        x = torch.conv2d(x, weight, body[f"{stage}.bias"], stride=stride, padding=1).relu()
         before.append(x)
         x = torch.conv2d(x, last[f"{stage}.weight"], last[f"{stage}.bias"], padding=1).relu()
         after.append(x)
-    made = attention().eval()
-    found = made(before, after, ("semseg", "depth"))
-    size = tuple(GOLDEN["mtan/x"].shape[-2:])
-    upsampled = [nn.functional.interpolate(maps[-1], size, mode="bilinear") for maps in found.values()]
-    torch.testing.assert_close(torch.stack(upsampled), golden("mtan/out_upsampled"), **EXACT)
-    sum(one.square().mean() for one in upsampled).backward()
-    torch.testing.assert_close(first.grad, golden("mtan/grad_backbone_first_conv_weight"), **EXACT)
-    own = torch.stack([made.masks[task][0][0].weight.grad for task in ("semseg", "depth")])  # type: ignore[index, union-attr]
-    torch.testing.assert_close(own, golden("mtan/grad_attention_1_first_conv_weight"), **EXACT)
+    layers = attention()
+    attended: dict[str, list[Tensor]] = layers(before, after, TASKS)
+    size = (FILE["mtan/x"].shape[-2], FILE["mtan/x"].shape[-1])
+    upsampled = [nn.functional.interpolate(maps[-1], size, mode="bilinear") for maps in attended.values()]
+    close(torch.stack(upsampled), golden("mtan/out_upsampled"))
+    torch.stack([maps.square().mean() for maps in upsampled]).sum().backward()
+    close(first.grad, golden("mtan/grad_backbone_first_conv_weight"))
+    own = [layers.masks[task][0].get_parameter("0.weight").grad for task in TASKS]
+    close(
+        torch.stack([gradient for gradient in own if gradient is not None]),
+        golden("mtan/grad_attention_1_first_conv_weight"),
+    )
 
 
 def test_with_masks_of_one_every_task_sees_the_trunk() -> None:
     network, shared = build(MTAN).eval(), build(HardSharing).eval()
-    for masks in network.attention.masks.values():  # type: ignore[union-attr]
+    for masks in network.attention.masks.values():
         for mask in masks:
-            mask[3].weight.data.zero_()
-            mask[3].bias.data.fill_(1e4)
+            mask.get_parameter("3.weight").data.zero_()
+            mask.get_parameter("3.bias").data.fill_(1e4)
     image = batch().image
     for task, prediction in shared(image).items():
         torch.testing.assert_close(network(image)[task], prediction, rtol=1e-5, atol=1e-6)
@@ -155,36 +176,40 @@ def test_with_masks_of_one_every_task_sees_the_trunk() -> None:
 
 # -- PAD-Net and MTI-Net ------------------------------------------------------------------------------------------------
 
+DISTILLING = pytest.mark.parametrize("cls", [PADNet, MTINet])
+
 
 def test_distillation_computes_what_the_official_module_does() -> None:
-    tasks = [str(name) for name in GOLDEN["pad/aux_tasks"]]
+    tasks = [str(name) for name in FILE["pad/aux_tasks"]]
     features = dict(zip(tasks, golden("pad/features"), strict=True))
     distillation = Distillation(tasks, features[tasks[0]].shape[1]).double()
     given = {}
-    for name, value in state("pad/state/self_attention.").items():
+    for name, value in state(FILE, "pad/state/self_attention.").items():
         target, source, kind, *_ = name.split(".")
-        given[f"{'gate' if kind == 'attention' else 'take'}.{target}.{source}.weight"] = value
-    distillation.load_state_dict({**distillation.state_dict(), **given})
-    wanted = tasks[: len(GOLDEN["pad/out"])]
-    found = distillation(features, wanted)
-    torch.testing.assert_close(torch.stack([found[task] for task in wanted]), golden("pad/out"), **EXACT)
+        given[f"{'gate' if kind == 'attention' else 'message'}.{target}.{source}.weight"] = value
+    _, unexpected = distillation.load_state_dict(given, strict=False)
+    assert not unexpected
+    wanted = tasks[: len(FILE["pad/out"])]
+    distilled: dict[str, Tensor] = distillation(features, wanted)
+    close(torch.stack([distilled[task] for task in wanted]), golden("pad/out"))
 
 
-@pytest.mark.parametrize("cls", [PADNet, MTINet])
-def test_without_messages_features_stay_what_they_are(cls: type[Architecture]) -> None:
+@DISTILLING
+def test_without_messages_features_stay_what_they_are(cls: type[PADNet | MTINet]) -> None:
     network = build(cls).eval()
-    for name, weight in network.named_parameters():
-        if name.startswith("distillation.") and ".take." in f".{name}":
+    distillations = network.distillation if isinstance(network, MTINet) else [network.distillation]
+    for distillation in distillations:
+        for weight in distillation.message.parameters():
             weight.data.zero_()
-    image = network.normalised(batch().image)
-    for task, maps in network.features(image, list(network.tasks)).items():
-        own = network.decode(image, [task])[0][task] if cls is PADNet else network.decode(image)[0][task]  # type: ignore[operator]
-        assert torch.equal(maps[0], own)
+    image, tasks = network.normalised(batch().image), list(network.tasks)
+    first_scale = network.decode(image)[0] if isinstance(network, MTINet) else network.decode(image, tasks)[0]
+    for task, maps in network.features(image, tasks).items():
+        assert torch.equal(maps[0], first_scale[task])
 
 
-@pytest.mark.parametrize("cls", [PADNet, MTINet])
-def test_losses_count_first_predictions(cls: type[Architecture]) -> None:
-    """One a task in PAD-Net, one a task and scale in MTI-Net; with weight 0 the final one is left."""
+@DISTILLING
+def test_losses_count_first_predictions(cls: type[PADNet | MTINet]) -> None:
+    """One per task in PAD-Net, one per task and scale in MTI-Net; with weight 0 the final one is left."""
     network, sample = build(cls).train(), batch()
     _, auxiliary = network.predict_all(sample.image, list(network.tasks), None)
     assert len(auxiliary) == len(network.tasks) * (1 if cls is PADNet else len(network.stage_channels))
@@ -192,16 +217,16 @@ def test_losses_count_first_predictions(cls: type[Architecture]) -> None:
     predictions, auxiliary = network.predict_all(sample.image, list(network.tasks), None)
     losses = network.losses(sample)
     for name, task in network.tasks.items():
-        ones = [predictions[name], *(one for owner, one, _ in auxiliary if owner == name)]
-        expected = sum(task.loss(one, sample.target(name)) for one in ones)
+        of_task = [predictions[name], *(prediction for owner, prediction, _ in auxiliary if owner == name)]
+        expected = torch.stack([task.loss(prediction, sample.target(name)) for prediction in of_task]).sum()
         torch.testing.assert_close(losses[name], expected)
-    network.first_weight = 0.0  # type: ignore[assignment]
+    network.first_weight = 0.0
     without = network.losses(sample)
     for name, task in network.tasks.items():
         torch.testing.assert_close(without[name], task.loss(predictions[name], sample.target(name)))
 
 
-@pytest.mark.parametrize("cls", [PADNet, MTINet])
+@DISTILLING
 @pytest.mark.parametrize("name", ["segmentation", "depth"])
 def test_a_single_task_has_nobody_to_learn_from(cls: type[Architecture], name: str) -> None:
     tasks = tuple(task for task in dense_tasks() if task.name == name)
@@ -210,13 +235,14 @@ def test_a_single_task_has_nobody_to_learn_from(cls: type[Architecture], name: s
     assert all(weight.grad is not None for weight in network.parameters())
 
 
-@pytest.mark.parametrize("cls", [PADNet, MTINet])
-def test_what_is_shipped_has_no_first_predictions(cls: type[Architecture]) -> None:
+@DISTILLING
+def test_what_is_shipped_has_no_first_predictions(cls: type[PADNet | MTINet]) -> None:
     network = build(cls).eval()
     shipped = network.deploy()
-    assert not any(name.startswith("first.") for name, _ in shipped.named_parameters())
+    left_out = {id(weight) for weight in network.first.parameters()}
+    assert left_out and left_out.isdisjoint({id(weight) for weight in shipped.parameters()})
     image = batch().image
-    assert all(torch.equal(one, network(image)[task]) for task, one in shipped(image).items())
+    assert all(torch.equal(prediction, network(image)[task]) for task, prediction in shipped(image).items())
 
 
 def test_the_mask_chooses_among_tasks() -> None:
@@ -240,11 +266,6 @@ def test_propagation_with_equal_tasks_shares_evenly() -> None:
 
 # -- sizes --------------------------------------------------------------------------------------------------------------
 
-
-def count(network: nn.Module) -> int:
-    return sum(weight.numel() for weight in network.parameters())
-
-
 NYUD = (Segmentation("semseg", 40), Depth("depth"))
 PASCAL = (
     Segmentation("semseg", 21), Segmentation("human_parts", 7), Segmentation("sal", 1), Segmentation("edge", 1),
@@ -253,23 +274,22 @@ PASCAL = (
 
 
 @pytest.mark.parametrize(
-    ("name", "backbone", "tasks", "millions"),
+    ("cls", "backbone", "tasks", "millions"),
     [
-        ("nddr", "resnet50", NYUD, 101.6),
-        ("mtan", "resnet50", NYUD, 72.05),
-        ("pad_net", "resnet50", NYUD, 27.7),
-        ("nddr", "resnet18", PASCAL, 88.3),
-        ("mtan", "resnet18", PASCAL, 36.6),
-        ("pad_net", "resnet18", PASCAL, 36.9),
+        (NDDR, "resnet50", NYUD, 101.6),
+        (MTAN, "resnet50", NYUD, 72.05),
+        (PADNet, "resnet50", NYUD, 27.7),
+        (NDDR, "resnet18", PASCAL, 88.3),
+        (MTAN, "resnet18", PASCAL, 36.6),
+        (PADNet, "resnet18", PASCAL, 36.9),
     ],
 )
 def test_sizes_are_those_of_the_survey(
-    name: str, backbone: str, tasks: tuple[Segmentation | Depth, ...], millions: float
+    cls: type[Architecture], backbone: str, tasks: tuple[Task, ...], millions: float
 ) -> None:
     """Parameters of the survey's classes, counted by instantiating them at its settings."""
-    cls = {"nddr": NDDR, "mtan": MTAN, "pad_net": PADNet}[name]
     normal = (0.5, 0.5, 0.5)
-    plan = NetworkConfig(tasks, (480, 640), BackboneSpec(backbone, output_stride=8), HeadSpec(), normal, normal, seed=0)
+    config = NetworkConfig(tasks, (480, 640), BackboneSpec(backbone, output_stride=8), HeadSpec(), normal, normal, seed=0)
     with torch.device("meta"):
-        found = count(cls(plan, cls.configure({}, name)))
-    assert found / 1e6 == pytest.approx(millions, abs=0.06)
+        counted = parameters_of(cls(config, cls.configure({}, cls.__name__)))
+    assert counted / 1e6 == pytest.approx(millions, abs=0.06)

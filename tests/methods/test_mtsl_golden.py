@@ -1,55 +1,78 @@
-"""MTSL against numbers of the official code: similarity, grouping, alignment, amalgamation, hand-over, merged network."""
+"""MTSL against numbers of the official code: similarity, grouping, alignment, amalgamation, hand-over, merged network.
+
+Numbers of tasks, groups, channels, images and steps are those of the arrays (tests/golden/mtsl_*.npz).
+"""
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from numpy.lib.npyio import NpzFile
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mtlbench.contract import Batch, NetworkConfig, Unit
-from mtlbench.methods._mtsl_phases import Structure, amalgamation_optimizer
-from mtlbench.methods._shared_tree import merged
-from mtlbench.methods._task_grouping import best_partition, cka, cohesion, merging, official_cover
-from mtlbench.methods.mtsl import MTSL, Fusion, Group, alignment_loss
+from mtlbench.methods._shared.partitions import Group as Members
+from mtlbench.methods._shared.typed_modules import TypedModuleList
+from mtlbench.methods.mtsl import MTSL
+from mtlbench.methods.mtsl.amalgamation import Fusion, amalgamation_optimizer
+from mtlbench.methods.mtsl.grouping import best_partition, cohesion, merging
+from mtlbench.methods.mtsl.official_search import official_cover, subsets_in_order
+from mtlbench.methods.mtsl.phases import Structure
+from mtlbench.methods.mtsl.similarity import alignment_loss, cka
+from mtlbench.methods.mtsl.task_tree import Group, merged
 from mtlbench.networks.backbone import BackboneSpec
 from mtlbench.networks.heads import HeadSpec
 from mtlbench.tasks import Segmentation
-from tests.methods.mtsl_toys import make_run, strategy
+from tests.methods.mtsl_network import run_of, strategy
+from tests.tiny_methods import GOLDEN, SMALLEST, graph_of
 
-GOLDEN = Path(__file__).parents[1] / "golden"
 GROUPS = np.load(GOLDEN / "mtsl_cka_grouping.npz")
 FILE = np.load(GOLDEN / "mtsl_amalgamation.npz")
-TASKS, MEMBERS = ["t0", "t1", "t2"], ["t0", "t2"]
+
+EXACT = 1e-8
+"""Absolute and relative tolerance in double precision."""
 
 
-def tensor(key: str, file: Any = FILE) -> Tensor:
+def tensor(key: str, file: NpzFile = FILE) -> Tensor:
     return torch.from_numpy(np.array(file[key]))
 
 
-def close(found: Tensor, expected: Tensor, tolerance: float = 1e-8) -> None:
-    torch.testing.assert_close(found, expected, rtol=tolerance, atol=tolerance)
+def close(values: Tensor | None, expected: Tensor, tolerance: float = EXACT) -> None:
+    assert values is not None
+    torch.testing.assert_close(values.detach(), expected, rtol=tolerance, atol=tolerance)
+
+
+def names_under(prefix: str, file: NpzFile = FILE) -> list[str]:
+    """The next parts of the names that begin with a prefix, each once."""
+    return sorted({key.removeprefix(prefix).split("/")[0] for key in file.files if key.startswith(prefix)})
 
 
 # -- similarity and grouping ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("case", ["a_relu16", "b_wide", "c_min", "d_invariance"])
+CKA_CASES = [case for case in names_under("cka/", GROUPS) if f"cka/{case}/debiased_feature_form" in GROUPS.files]
+
+
+@pytest.mark.parametrize("case", CKA_CASES)
 def test_cka(case: str) -> None:
-    close(cka(list(tensor(f"cka/{case}/x", GROUPS))), tensor(f"cka/{case}/debiased", GROUPS), 1e-7)
-    single = cka(list(tensor(f"cka/{case}/x", GROUPS).float()))
-    close(single, tensor(f"cka/{case}/debiased", GROUPS).float(), 1e-4)
+    features, expected = tensor(f"cka/{case}/x", GROUPS), tensor(f"cka/{case}/debiased", GROUPS)
+    close(cka(list(features)), expected, 1e-7)
+    close(cka(list(features.float())), expected.float(), 1e-4)
 
 
 def test_cka_of_different_widths_and_degenerate_features() -> None:
     x, y, expected = (tensor(f"cka/e_channels/{key}", GROUPS) for key in ("x", "y", "debiased"))
     close(cka([x, y])[0, 1], expected, 1e-7)
-    for case in ("n2", "n3", "constant", "n3_int"):
-        assert cka(list(tensor(f"cka/degenerate/{case}/x", GROUPS))).equal(torch.eye(2, dtype=torch.float64))
+    for case in names_under("cka/degenerate/", GROUPS):
+        features = list(tensor(f"cka/degenerate/{case}/x", GROUPS))
+        assert cka(features).equal(torch.eye(len(features), dtype=torch.float64))
 
 
 def test_alignment_loss_and_gradient() -> None:
@@ -57,75 +80,135 @@ def test_alignment_loss_and_gradient() -> None:
     loss = float(GROUPS["align/weight"]) * alignment_loss(list(features.mean((3, 4))))
     close(loss, tensor("align/loss", GROUPS))
     loss.backward()
-    assert features.grad is not None
     close(features.grad, tensor("align/grad", GROUPS))
 
 
-def labels(count: int, groups: list[tuple[int, ...]]) -> list[int]:
-    found = [-1] * count
+THRESHOLD = float(GROUPS["group/threshold"])
+COUNTS = [int(name.removeprefix("T")) for name in names_under("group/", GROUPS) if name.startswith("T")]
+OFFICIAL = [count for count in COUNTS if f"group/T{count}/official_value" in GROUPS.files and count <= 5]
+"""Numbers of tasks that the official search is feasible for."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One stored similarity matrix.
+
+    Attributes:
+        count, number: of tasks, and of the case among those with so many tasks.
+        similarity: [T, T].
+    """
+
+    count: int
+    number: int
+    similarity: Tensor
+
+    def stored(self, key: str) -> NDArray[Any]:
+        """An array's entry for the case."""
+        array: NDArray[Any] = GROUPS[f"group/T{self.count}/{key}"][self.number]
+        return array
+
+
+def cases(count: int) -> list[Case]:
+    """All stored cases of so many tasks."""
+    return [Case(count, *numbered) for numbered in enumerate(tensor(f"group/T{count}/similarity", GROUPS))]
+
+
+def labels(count: int, groups: Sequence[Members]) -> list[int]:
+    """Each task's group number; −1 where it is in none."""
+    label = [-1] * count
     for number, group in enumerate(groups):
         for task in group:
-            found[task] = number
-    return found
+            label[task] = number
+    return label
 
 
-@pytest.mark.parametrize("count", [2, 3, 4, 5, 6])
+@pytest.mark.parametrize("count", COUNTS)
 def test_grouping_is_the_exhaustive_result(count: int) -> None:
-    threshold = float(GROUPS["group/threshold"])
-    for number, similarity in enumerate(tensor(f"group/T{count}/similarity", GROUPS)):
-        expected = {
-            key: GROUPS[f"group/T{count}/exhaustive_{key}"][number] for key in ("label", "value", "merged_label", "tie")
-        }
-        chosen = best_partition(similarity, threshold)
-        value = sum(len(group) * cohesion(similarity, group) for group in chosen) / count
-        assert value == pytest.approx(float(expected["value"]), abs=1e-9)
-        assert expected["tie"] or labels(count, chosen) == expected["label"].tolist()
-        assert labels(count, merging(similarity, threshold)) == expected["merged_label"].tolist()
+    for case in cases(count):
+        chosen = best_partition(case.similarity, THRESHOLD)
+        value = sum(len(group) * cohesion(case.similarity, group) for group in chosen) / count
+        assert value == pytest.approx(float(case.stored("exhaustive_value")), abs=1e-9)
+        assert case.stored("exhaustive_tie") or labels(count, chosen) == case.stored("exhaustive_label").tolist()
+        assert labels(count, merging(case.similarity, THRESHOLD)) == case.stored("exhaustive_merged_label").tolist()
 
 
-@pytest.mark.parametrize("count", [2, 3, 4])
+@pytest.mark.parametrize("count", OFFICIAL)
 def test_official_search(count: int) -> None:
-    check_official(count, range(len(GROUPS[f"group/T{count}/kind"])))
+    """Every stored case, those in which the official search misses the best partition among them."""
+    for case in cases(count):
+        cover = official_cover(case.similarity, THRESHOLD)
+        membership = case.stored("official_subset_membership")
+        assert cover.groups == sorted(tuple(np.flatnonzero(row).tolist()) for row in membership if row.any())
+        assert cover.score == pytest.approx(float(case.stored("official_value")), abs=1e-12)
+        official = merging(case.similarity, THRESHOLD, strict_official=True)
+        assert labels(count, official) == case.stored("official_merged_label").tolist()
+        ours = merging(case.similarity, THRESHOLD)
+        assert (labels(count, ours) != labels(count, official)) == bool(case.stored("merge_differs"))
 
 
-def test_official_search_misses_partitions_of_five_tasks() -> None:
-    check_official(5, np.flatnonzero(GROUPS["group/T5/selection_differs"])[:2])
+def test_some_stored_cases_tell_the_searches_apart() -> None:
+    assert any(bool(GROUPS[f"group/T{count}/merge_differs"].any()) for count in OFFICIAL)
 
 
-def check_official(count: int, cases: Any) -> None:
-    threshold = float(GROUPS["group/threshold"])
-    for number in cases:
-        similarity = tensor(f"group/T{count}/similarity", GROUPS)[number]
-        members = [tuple(np.flatnonzero(row)) for row in GROUPS[f"group/T{count}/official_subset_membership"][number]]
-        assert official_cover(similarity, threshold) == sorted(group for group in members if group)
-        expected = GROUPS[f"group/T{count}/official_merged_label"][number].tolist()
-        assert labels(count, merging(similarity, threshold, strict_official=True)) == expected
+def test_the_official_order_of_subsets() -> None:
+    assert list(subsets_in_order(range(3))) == [(0, 1), (0, 1, 2), (0, 2), (0,), (1, 2), (1,), (2,)]
+    assert sorted(subsets_in_order(range(4))) == sorted(set(subsets_in_order(range(4))))
+    assert len(list(subsets_in_order(range(5)))) == 2**5 - 1
+
+
+def test_the_official_search_visits_equal_covers_in_its_order() -> None:
+    """All pairs are alike, so that all covers without single tasks have one value, and the first one visited wins."""
+    alike = torch.full((4, 4), 0.5, dtype=torch.float64).fill_diagonal_(1.0)
+    # Below the threshold the search goes on to m = 2, whose first cover is (0, 1), (2, 3); that of m = 3 overlaps.
+    assert official_cover(alike, 0.8).groups == [(0, 1), (2, 3)]
+    assert official_cover(alike, 0.4).groups == [(0, 1, 2, 3)]
 
 
 # -- amalgamation -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("case", ["2teachers", "3teachers"])
+LAYERS = {"w1": "0.weight", "b1": "0.bias", "w2": "2.weight", "b2": "2.bias"}
+"""Stored names of a gate's parameters → ours."""
+
+
+@pytest.mark.parametrize("case", names_under("loss/"))
 def test_amalgamation_loss(case: str) -> None:
     teachers, student = tensor(f"loss/{case}/teacher_features"), tensor(f"loss/{case}/student_features").requires_grad_()
     fusion = Fusion(nn.Identity(), len(teachers), student.shape[1]).double()
-    weights = {"w1": "0.weight", "b1": "0.bias", "w2": "2.weight", "b2": "2.bias"}
     for number, gate in enumerate(fusion.gates):
-        gate.load_state_dict({ours: tensor(f"loss/{case}/gate{number}/{theirs}") for theirs, ours in weights.items()})
+        gate.load_state_dict({ours: tensor(f"loss/{case}/gate{number}/{theirs}") for theirs, ours in LAYERS.items()})
     loss = fusion.loss(student, list(teachers))
     close(loss, tensor(f"loss/{case}/loss"))
     loss.backward()
-    assert student.grad is not None
     close(student.grad, tensor(f"loss/{case}/grad_student"))
     for number, gate in enumerate(fusion.gates):
-        for theirs, ours in weights.items():
-            close(gate.get_parameter(ours).grad, tensor(f"loss/{case}/gate{number}/grad_{theirs}"))  # type: ignore[arg-type]
+        for theirs, ours in LAYERS.items():
+            close(gate.get_parameter(ours).grad, tensor(f"loss/{case}/gate{number}/grad_{theirs}"))
+
+
+# -- the network that merges ------------------------------------------------------------------------------------------
+
+TASKS, MEMBERS = ([str(name) for name in FILE[f"fuse/{key}"]] for key in ("tasks", "group"))
+ALL, GROUP = "|".join(TASKS), "|".join(MEMBERS)
+UNIT = 1
+"""The unit that merges: the stem is shared already."""
+
+
+def weight_of(unit: str) -> Tensor:
+    """A stored weight of the old model."""
+    return tensor(f"fuse/old/{unit}.weight")
+
+
+FIRST = TASKS[0]
 
 
 class Decoder(nn.Module):
+    """Up-sample to the skip's size, concatenate, 1×1 convolution, BatchNorm, ReLU."""
+
     def __init__(self) -> None:
         super().__init__()
-        self.conv, self.bn = nn.Conv2d(14, 5, 1, bias=False), nn.BatchNorm2d(5)
+        out_channels, in_channels, *_ = weight_of(f"{FIRST}.de_stage_3.conv").shape
+        self.conv, self.bn = nn.Conv2d(in_channels, out_channels, 1, bias=False), nn.BatchNorm2d(out_channels)
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
         x = F.interpolate(x, skip.shape[-2:], mode="bilinear", align_corners=False)
@@ -133,31 +216,38 @@ class Decoder(nn.Module):
 
 
 class Head(nn.Module):
+    """A 1×1 convolution of the last map."""
+
     def __init__(self) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(5, 2, 1)
+        out_channels, in_channels, *_ = weight_of(f"{FIRST}_head.{FIRST}_head.conv").shape
+        self.conv = nn.Conv2d(in_channels, out_channels, 1)
 
     def forward(self, maps: list[Tensor]) -> Tensor:
-        return self.conv(maps[-1])
+        logits: Tensor = self.conv(maps[-1])
+        return logits
 
 
-def layers(*sizes: tuple[int, int, int]) -> nn.Sequential:
-    """Convolution and BatchNorm for every (in, out, stride), a ReLU after each that is followed by something."""
-    found: list[nn.Module] = []
-    for inside, outside, stride in sizes:
-        found += [nn.Conv2d(inside, outside, 3, stride, 1, bias=False), nn.BatchNorm2d(outside), nn.ReLU()]
-    return nn.Sequential(*(found if len(sizes) == 1 else found[:-1]))
+def layers(unit: str, stride: int = 1) -> nn.Sequential:
+    """Convolutions with BatchNorm as stored, with a ReLU between them, and after the last if it is the only one."""
+    modules: list[nn.Module] = []
+    prefix = f"fuse/old/{unit}."
+    for key in (key for key in FILE.files if key.startswith(prefix) and FILE[key].ndim == 4):
+        out_channels, in_channels, size, _ = FILE[key].shape
+        convolution = nn.Conv2d(in_channels, out_channels, size, stride, size // 2, bias=False)
+        modules += [convolution, nn.BatchNorm2d(out_channels), nn.ReLU()]
+    return nn.Sequential(*(modules if len(modules) == 3 else modules[:-1]))
 
 
-class Toy(MTSL):
+class GoldenMTSL(MTSL):
     """The golden file's network."""
 
     def stage_units(self) -> list[Unit]:
         return [
-            Unit("stem", lambda: layers((3, 4, 2))),
-            Unit("stage1", lambda: layers((4, 6, 1), (6, 6, 1))),
-            Unit("stage2", lambda: layers((6, 8, 2))),
-            Unit("decoder", Decoder, output=True, laterals=(1,)),
+            Unit("stem", lambda: layers(f"{ALL}.en_stem_0", stride=2)),
+            Unit("stage1", lambda: layers(f"{FIRST}.en_stage_1")),
+            Unit("stage2", lambda: layers(f"{FIRST}.en_stage_2", stride=2)),
+            Unit("decoder", Decoder, output=True, laterals=(UNIT,)),
         ]
 
     def build(self) -> None:
@@ -170,7 +260,7 @@ def ours(name: str) -> str:
     tasks, unit, rest = name.split(".", 2)
     if unit.endswith("_head"):
         return f"heads.{tasks.removesuffix('_head')}.{rest}"
-    return f"graph.variants.{unit.rsplit('_', 1)[1]}_{tasks[1]}.{rest}"
+    return f"graph.variants.{unit.rsplit('_', 1)[1]}_{TASKS.index(tasks.split('|')[0])}.{rest}"
 
 
 def values(prefix: str) -> dict[str, Tensor]:
@@ -180,67 +270,86 @@ def values(prefix: str) -> dict[str, Tensor]:
 
 def adam(prefix: str) -> dict[str, dict[str, Tensor]]:
     """Adam states by our parameter names."""
-    found: dict[str, dict[str, Tensor]] = {}
+    states: dict[str, dict[str, Tensor]] = {}
     for key in (key for key in FILE.files if key.startswith(f"{prefix}/")):
         name, kind = key[len(prefix) + 1 :].rsplit("/", 1)
-        found.setdefault(ours(name), {})[kind] = tensor(key)
-    return found
+        states.setdefault(ours(name), {})[kind] = tensor(key)
+    return states
 
 
-def phase(transfer: str = "amalgamation") -> tuple[Toy, Structure]:
-    """The golden network with its shared stem, and the structural phase that merges stage 1 of two tasks."""
-    network_config = NetworkConfig(
-        tasks=tuple(Segmentation(name, 2) for name in TASKS),
-        image_size=(12, 16),
-        backbone=BackboneSpec("resnet_toy"),
+def structural_phase(transfer: str = "amalgamation") -> tuple[GoldenMTSL, Structure]:
+    """The golden network with its shared stem, and the structural phase that merges a unit of some of the tasks."""
+    height, width = FILE["tree/x"].shape[-2:]
+    config = NetworkConfig(
+        tasks=tuple(Segmentation(name, len(weight_of(f"{name}_head.{name}_head.conv"))) for name in TASKS),
+        image_size=(height, width),
+        backbone=BackboneSpec(SMALLEST),
         head=HeadSpec(rates=(1,), width=4),
         mean=(0.0, 0.0, 0.0),
         std=(1.0, 1.0, 1.0),
         seed=0,
     )
-    network = Toy(network_config, MTSL.configure({"transfer": transfer}, "mtsl"))
-    network.rewire(merged(network.plan(), 0, TASKS), {})
+    network = GoldenMTSL(config, MTSL.configure({"transfer": transfer}, "mtsl"))
+    network.tree.rewire(merged(network.plan(), 0, TASKS), {})
     network.double()
     missing = network.load_state_dict(values("fuse/old"), strict=False)
     assert not missing.unexpected_keys and all("num_batches" in name for name in missing.missing_keys)
     lr, beta1, _, _, decay = FILE["fuse/adam"].tolist()
-    run = make_run(lr=lr, momentum=beta1, weight_decay=decay, schedule="constant")
-    one = Structure(network, 1, strategy(network, run), (0.0, 1.0), 1.0, [1.0] * 4)
-    network.pending = [Group(1, MEMBERS)]
-    network.fusions["1_0"] = network.fusion(network.pending[0], 6).double()
-    one.prepare()
-    return network, one
+    run = run_of(lr=lr, momentum=beta1, weight_decay=decay, schedule="constant")
+    phase = Structure(
+        network.tree, network.aligner, UNIT, strategy(network, run), (0.0, 1.0), 1.0, [1.0] * len(network.units)
+    )
+    network.tree.pending = [Group(UNIT, MEMBERS)]
+    network.tree.prepare_fusion(network.tree.pending[0], new_student()[LAST_LAYER].shape[0])
+    network.double()
+    phase.prepare()
+    return network, phase
 
 
-def test_trajectory_of_amalgamation_and_what_it_leaves_alone() -> None:
-    network, one = phase()
-    fusion = network.fusions["1_0"]
-    student = {name.removeprefix("graph.variants.1_0."): value for name, value in values("fuse/new_before").items()
-               if name.startswith("graph.variants.1_0.")}  # fmt: skip
-    fusion.unit.load_state_dict(student, strict=False)
-    for name in [key for key in FILE.files if key.startswith("fuse/gates_before/")]:
-        gate, _, rest = name.rpartition("/")[2].partition(".")
-        fusion.gates[int(gate)].get_parameter(rest).data = tensor(name)
-    one.fusing = amalgamation_optimizer(list(fusion.parameters()), float(FILE["fuse/adam"][0]))
+def new_student() -> dict[str, Tensor]:
+    """The new unit before amalgamation."""
+    prefix = f"fuse/new_before/{GROUP}.en_stage_{UNIT}."
+    return {key.removeprefix(prefix): tensor(key) for key in FILE.files if key.startswith(prefix)}
+
+
+LAST_LAYER = [name for name, value in new_student().items() if value.ndim == 4][-1]
+
+
+def gate_parameters(gates: TypedModuleList[nn.Sequential], moment: str) -> list[tuple[nn.Parameter, Tensor]]:
+    """The gates' parameters, each with its stored value "before" or "after" amalgamation."""
+    pairs = []
+    for name in names_under(f"fuse/gates_{moment}/"):
+        number, _, rest = name.partition(".")
+        pairs.append((gates[int(number)].get_parameter(rest), tensor(f"fuse/gates_{moment}/{name}")))
+    return pairs
+
+
+def test_trajectory_of_amalgamation_and_nothing_else_moves() -> None:
+    network, phase = structural_phase()
+    fusion = network.tree.fusion(network.tree.pending[0])
+    fusion.unit.load_state_dict(new_student(), strict=False)
+    for parameter, stored in gate_parameters(fusion.gates, "before"):
+        parameter.data = stored
+    phase.fusing = amalgamation_optimizer(list(fusion.parameters()), float(FILE["fuse/adam"][0]))
     network.eval()
     for task in TASKS:
         close(network(tensor("tree/x"))[task], tensor(f"tree/old_out/{task}"))
-    before = {name: value.clone() for name, value in network.state_dict().items() if not name.startswith("fusions")}
+    untouched = nn.ModuleList([graph_of(network), network.heads])
+    before = {name: value.clone() for name, value in untouched.state_dict().items()}
     step = 0
     for _ in range(int(FILE["fuse/epochs"])):
         for image in tensor("fuse/batches"):
-            one.amalgamate(Batch(image, {}, {}, torch.arange(len(image))))
-            for name, value in fusion.unit.state_dict().items():
-                if f"fuse/student_after_iter/{name}" in FILE.files:
-                    close(value, tensor(f"fuse/student_after_iter/{name}")[step])
+            phase.amalgamate(Batch(image, {}, {}, torch.arange(len(image))))
+            state = fusion.unit.state_dict()
+            for name in names_under("fuse/student_after_iter/"):
+                close(state[name], tensor(f"fuse/student_after_iter/{name}")[step])
             step += 1
-    close(torch.stack(one.amalgamated), tensor("fuse/losses"))
-    for name in [key for key in FILE.files if key.startswith("fuse/gates_after/")]:
-        gate, _, rest = name.rpartition("/")[2].partition(".")
-        close(fusion.gates[int(gate)].get_parameter(rest).data, tensor(name))
-    after = network.state_dict()
+    close(torch.stack(phase.amalgamated), tensor("fuse/losses"))
+    for parameter, stored in gate_parameters(fusion.gates, "after"):
+        close(parameter, stored)
+    after = untouched.state_dict()
     assert all(after[name].equal(value) for name, value in before.items())
-    one.merge()
+    phase.merge()
     for name, value in values("fuse/new_after").items():
         close(network.state_dict()[name], value)
     network.eval()
@@ -249,36 +358,38 @@ def test_trajectory_of_amalgamation_and_what_it_leaves_alone() -> None:
 
 
 def test_hand_over_of_the_optimizer() -> None:
-    network, one = phase()
-    names = {name: parameter for name, parameter in network.named_parameters() if not name.startswith("fusions")}
-    optimizer = one.strategy.optimizers["weights"]
+    network, phase = structural_phase()
+    fusion = {id(parameter) for parameter in network.tree.fusions.parameters()}
+    parameters = {name: parameter for name, parameter in network.named_parameters() if id(parameter) not in fusion}
+    optimizer = phase.strategy.optimizers["weights"]
     before = adam("fuse/opt_before")
-    assert set(before) == set(names)
+    assert set(before) == set(parameters)
     for name, state in before.items():
-        optimizer.state[names[name]] = {**state, "step": state["step"].float()}
-    one.merge()
-    optimizer = one.strategy.optimizers["weights"]
-    found = {name: optimizer.state[parameter] for name, parameter in network.named_parameters()}
+        optimizer.state[parameters[name]] = {**state, "step": state["step"].float()}
+    phase.merge()
+    optimizer = phase.strategy.optimizers["weights"]
+    after = {name: optimizer.state[parameter] for name, parameter in network.named_parameters()}
     official = adam("fuse/opt_after")
     lost = {ours(str(name)) for name in FILE["fuse/opt_after_param_without_state"]}
-    assert lost.isdisjoint(official) and lost | set(official) == set(found)
-    for name, state in found.items():
-        # What the official code loses is what was there before.
+    assert lost.isdisjoint(official) and lost | set(official) == set(after)
+    for name, state in after.items():
+        # Where the official code loses a state, ours is that of before.
         expected = official.get(name, before[name])
         for key in ("step", "exp_avg", "exp_avg_sq"):
             close(state[key].double(), expected[key])
 
 
 def test_average() -> None:
-    network, _ = phase("average")
-    network.merge({})
+    network, _ = structural_phase("average")
+    network.tree.merge({})
     state = network.state_dict()
-    for key in (key for key in FILE.files if key.startswith("average/new_after/")):
-        name = key.rpartition("en_stage_1.")[2]
-        mean = torch.stack([tensor(f"fuse/old/{task}.en_stage_1.{name}") for task in MEMBERS]).mean(0)
-        close(state[f"graph.variants.1_0.{name}"], mean)
-        if "running" not in name:  # the official code leaves the running statistics at their start
-            close(state[f"graph.variants.1_0.{name}"], tensor(key))
+    prefix = f"graph.variants.{UNIT}_{TASKS.index(MEMBERS[0])}."
+    for name in names_under("average/new_after/"):
+        rest = name.rpartition(f"en_stage_{UNIT}.")[2]
+        mean = torch.stack([tensor(f"fuse/old/{task}.en_stage_{UNIT}.{rest}") for task in MEMBERS]).mean(0)
+        close(state[prefix + rest], mean)
+        if "running" not in rest:  # the official code leaves the running statistics at their start
+            close(state[prefix + rest], tensor(f"average/new_after/{name}"))
 
 
 @pytest.mark.parametrize(("dtype", "offset"), [(torch.float64, 1e4), (torch.float32, 1e3)])

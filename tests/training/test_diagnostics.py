@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from test_alternating import ADAM, FILE, alternating, data, stored
 
 from mtlbench.training.diagnostics import Diagnostics
-from tests.methods.strategy_toys import batches, make, make_run, network, snapshot
+from tests.methods.alternating_network import ADAM, FILE, alternating, stored, stored_batches
+from tests.tiny_methods import batches, make, make_run, network, snapshot
 
 
 def trained(watched: bool) -> tuple[dict[str, Any], Any]:
@@ -72,7 +72,7 @@ def test_path_and_displacement_golden(kind: str, size: int, variant: str) -> Non
     strategy = alternating(net, ADAM, groups, group_size=size, state="per_group" if variant == "IO" else "shared")
     watch = Diagnostics(net)  # type: ignore[arg-type]
     watch.begin("train", strategy.optimizers.values())
-    for number, batch in enumerate(data(kind)):
+    for number, batch in enumerate(stored_batches(kind)):
         strategy.step(batch)
         phase = watch.summary()["phases"][0]
         updates = strategy.updates_per_step() * (number + 1)

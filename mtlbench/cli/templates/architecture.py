@@ -2,8 +2,8 @@
 
     x_t = 2 σ(g_t) ⊙ x        (eq. …)
 
-Legend: x the last feature map of the shared trunk, C channels; g_t one learned number per channel and task, `start` at first;
-σ the logistic function; x_t what task t's head reads. With g_t = 0 this is hard parameter sharing.
+Legend: x the last feature map of the shared trunk, C channels; g_t one learned number per channel and task, `start` at
+first; σ the logistic function; x_t what task t's head reads. With g_t = 0 this is hard parameter sharing.
 
 Deviations from the paper: none. (Name here whatever differs from the published text or code, and why.)
 """
@@ -38,7 +38,7 @@ class Template(Architecture):
 
     # Hyper-parameters: type, default, bounds, where a search may look, one line of help. In the code they are plain
     # attributes; on the command line `--method-arg start=1` changes one.
-    start: float = Hyper(0.0, search=Uniform(-1.0, 1.0), ge=-5, le=5, help="g_t at first: 0 lets every channel pass unchanged")
+    start: float = Hyper(0.0, search=Uniform(-1.0, 1.0), ge=-5, le=5, help="g_t at first: 0 leaves every channel as it is")
 
     def build(self) -> None:
         # The protocol decides backbone, heads and initial weights: `new_backbone()` is a copy of the backbone, and heads
@@ -58,6 +58,6 @@ class Template(Architecture):
         # What the sharing picture draws: which variant of each block a task runs. Here all tasks run the same ones.
         return SharingPlan.shared([unit.name for unit in self.block_units()], list(self.tasks))
 
-    # An architecture whose tasks only choose between blocks sets `self.graph = SharingGraph(units, plan)` in `build` and needs
-    # neither `features` nor `plan`. More that may be overridden (docs/adding_a_method.md): `phases` (training in several
-    # parts), `structure` and `restore_structure` (for networks that change), `deploy`, `predict_all`, `artefacts`, `extra`.
+    # An architecture whose tasks only choose between blocks sets `self.graph = SharingGraph(units, plan)` in `build` and
+    # needs neither `features` nor `plan`. More that may be overridden (docs/adding_a_method.md): `phases` (training in
+    # several parts), `structure` and `restore_structure` (networks that change), `deploy`, `predict_all`, `artefacts`.

@@ -1,13 +1,14 @@
 """Template: what is in the pictures, and what they are good for.
 
-These are generated: bright discs at random places, near ones larger than far ones. Replace `index` and `load` by your own; the
-comments say what changes for data in files.
+These are generated: bright discs at random places, near ones larger than far ones. Replace `index` and `load` by your own;
+the comments say what changes for data in files.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.random import Generator, Philox, SeedSequence
 
 from mtlbench.contract import Augmentation, Card, Dataset, Hyper, Key, Sample
 from mtlbench.tasks import Depth, Segmentation, Task
@@ -60,7 +61,7 @@ class Template(Dataset):
         # cannot be read raises BadSample, which names it.
         assert isinstance(key, tuple)
         split, number = key
-        draw = np.random.default_rng([self.seed, SPLITS.index(split), number])
+        draw = Generator(Philox(SeedSequence(self.seed, spawn_key=(SPLITS.index(split), number))))
         disc = np.zeros((self.size, self.size), np.uint8)
         depth = np.full((self.size, self.size), 10.0, np.float32)
         rows, columns = np.mgrid[: self.size, : self.size]

@@ -55,6 +55,6 @@ class Template(Strategy):
         """m_t, kept away from zero."""
         return self.running_mean[self.tasks.index(task)].clamp(min=1e-8)
 
-    # More that a strategy may override (docs/adding_a_method.md): `start` (optimizers), `end_epoch` (the epoch's mean losses),
+    # More that a strategy may override (docs/adding_a_method.md): `start` (optimizers), `end_epoch` (its mean losses),
     # `updates_per_step`, `artefacts`. Random draws come from `self.stream("name")`, never from torch's global state.
     # A strategy that combines the tasks' gradients derives from `JacobianStrategy` and overrides `weights`.

@@ -1,0 +1,1 @@
+"""A plugin folder with the dataset that conformance trials train on."""
