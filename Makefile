@@ -39,7 +39,7 @@ lint: setup  ## linter, formatter and type checker
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --check --quiet .
 	@report=$$(PYTHONPATH=. $(BIN)/lint-imports --no-cache) || { echo "$$report"; exit 1; }
-	@$(BIN)/mypy mtlbench datasets
+	@$(BIN)/mypy
 
 test: setup lint  ## the default tests, linter and type checker included
 	@$(BIN)/python -m pytest -m 'not long' --numprocesses auto --dist loadfile

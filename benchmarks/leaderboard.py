@@ -17,11 +17,10 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "tests" / "leaderboard"))
-
-import fabricate  # noqa: E402
+sys.path.insert(0, str(ROOT))
 
 from mtlbench.records import read, write  # noqa: E402
+from tests.leaderboard import fabricate  # noqa: E402
 
 
 def make(results: Path, arguments: argparse.Namespace) -> int:
@@ -29,15 +28,24 @@ def make(results: Path, arguments: argparse.Namespace) -> int:
     seeds = arguments.records // (arguments.datasets * arguments.methods)
     written = 0
     for number in range(arguments.datasets):
-        for method in ["single_task", *(f"method{one:02}" for one in range(1, arguments.methods))]:
+        for method in ["single_task", *(f"method{other:02}" for other in range(1, arguments.methods))]:
             for seed in range(seeds):
-                one = fabricate.record(method, f"data{number}", seed, quality=0.001 * len(method), images=arguments.images)
-                write(results / one.dataset / f"{method}-seed{seed}-{one.id}.json", one)
+                quality = 0.001 * len(method)
+                record = fabricate.record(method, f"data{number}", seed, quality=quality, images=arguments.images)
+                write(results / record.dataset / f"{method}-seed{seed}-{record.id}.json", record)
                 written += 1
     return written
 
 
-def drawn(results: Path, out: Path) -> tuple[float, float]:
+def change_one(results: Path) -> None:
+    """Give one record another training time."""
+    path = min(results.rglob("*.json"))
+    record = read(path)
+    record.measured.training_seconds += 1
+    write(path, record)
+
+
+def draw(results: Path, out: Path) -> tuple[float, float]:
     """Wall and processor seconds of `mtlbench leaderboard`."""
     before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     command = [sys.executable, "-m", "mtlbench", "leaderboard", "--results", str(results), "--out", str(out)]
@@ -58,18 +66,16 @@ def main() -> None:
         count = make(results, arguments)
         size = sum(path.stat().st_size for path in results.rglob("*.json"))
         print(f"{count} records of {size / count / 1024:.0f} KiB, {arguments.datasets} datasets")
-        files = {}
-        for what in ("first", "again", "one record changed"):
-            if what == "one record changed":
-                path = next(iter(sorted(results.rglob("*.json"))))
-                changed = read(path)
-                changed.measured.training_seconds += 1
-                write(path, changed)
-            wall, cpu = drawn(results, out)
+        stamps: dict[Path, int] = {}
+        for title in ("first", "again", "one record changed"):
+            if title == "one record changed":
+                change_one(results)
+            wall, processor = draw(results, out)
             now = {path: path.stat().st_mtime_ns for path in out.rglob("*.*") if path.is_file()}
-            touched = sum(files.get(path) != stamp for path, stamp in now.items())
-            files = now
-            print(f"{what:20} {wall:6.1f} s wall {cpu:6.1f} s processor, {touched} of {len(now)} files written", flush=True)
+            written = sum(stamps.get(path) != stamp for path, stamp in now.items())
+            stamps = now
+            times = f"{wall:6.1f} s wall {processor:6.1f} s processor"
+            print(f"{title:20} {times}, {written} of {len(now)} files written", flush=True)
 
 
 if __name__ == "__main__":

@@ -92,7 +92,7 @@ def seconds(run: Callable[[], object], device: str, repeat: int = 0) -> float:
 
 def ready(network: MTSL, strategy: Equal) -> list[Phase]:
     """The phases, with the first begun."""
-    phases = network.phases(strategy.run, strategy)
+    phases: list[Phase] = network.phases(strategy.run, strategy)
     phases[0].begin()
     phases[0].prepare()
     return phases

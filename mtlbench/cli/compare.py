@@ -17,7 +17,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from mtlbench.leaderboard.compare import compare, find
+    from mtlbench.leaderboard.compare import compare
+    from mtlbench.leaderboard.find_records import find
 
     first, second = (find(arguments.results, name, arguments.dataset) for name in (arguments.first, arguments.second))
     print(compare(first, second))

@@ -43,9 +43,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _check(arguments: argparse.Namespace) -> int:
     from mtlbench.config.plugins import Registry
-    from mtlbench.leaderboard.check import check_file
-    from mtlbench.leaderboard.check_together import consistent
-    from mtlbench.leaderboard.draw import record_files
+    from mtlbench.leaderboard.record_checks import check_file
+    from mtlbench.leaderboard.record_consistency import consistent
+    from mtlbench.leaderboard.record_files import record_files
     from mtlbench.records import read
 
     registry = Registry(arguments.plugins)
@@ -53,10 +53,10 @@ def _check(arguments: argparse.Namespace) -> int:
     files = arguments.check or record_files(arguments.results)
     if not files:
         raise UserError(f"There is no record in {arguments.results}: name files, or another folder with --results.")
-    found = {path: check_file(path, sources) for path in files}
-    good = [(path, read(path)) for path, problems in found.items() if not problems]
-    for line in consistent(good)[1]:
-        found[next(path for path, _ in good if line.startswith(f"{path}: "))].append(line)
-    for path, problems in found.items():
+    problems_of = {path: check_file(path, sources) for path in files}
+    fit = [(path, read(path)) for path, problems in problems_of.items() if not problems]
+    for line in consistent(fit)[1]:
+        problems_of[next(path for path, _ in fit if line.startswith(f"{path}: "))].append(line)
+    for path, problems in problems_of.items():
         print("; ".join(problems) if problems else f"{path}: fit")
-    return 2 if any(found.values()) else 0
+    return 2 if any(problems_of.values()) else 0

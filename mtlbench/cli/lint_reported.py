@@ -19,8 +19,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     from mtlbench.leaderboard.reported import lint, read
 
-    found = lint(arguments.reported)
-    for line in found:
+    findings = lint(arguments.reported)
+    for line in findings:
         print(line)
-    print(f"{len(read(arguments.reported))} rows, {len(found)} findings.")
+    print(f"{len(read(arguments.reported))} rows, {len(findings)} findings.")
     return 0

@@ -19,7 +19,7 @@ COMMANDS = {
     "new": "write a commented plugin file that passes the conformance properties",
     "check": "run the conformance properties on a method or dataset",
     "leaderboard": "draw leaderboards from records, or check records",
-    "inflation": "say what selection on test would have claimed, from kept epochs",
+    "selection-bias": "say what selection on test would have claimed, from kept epochs",
     "show": "print a record",
     "compare": "say what differs between two records",
     "corrupt": "draw an image under all corruptions",
@@ -28,7 +28,7 @@ COMMANDS = {
 }
 """Command → what it does. The module of `some-command` is `mtlbench.cli.some_command`."""
 
-OLD_NAMES: dict[str, str] = {}
+OLD_NAMES: dict[str, str] = {"inflation": "selection-bias"}
 """Commands under a name that they had before, which still work for one release and are not listed → their name now."""
 
 

@@ -83,7 +83,7 @@ def add_trial(parser: argparse.ArgumentParser) -> None:
     )
     trial.add_argument("--diagnose", action="append", default=[], metavar="NAME", help="measures during training: gradients")
     trial.add_argument(
-        "--keep-checkpoints", action="store_true", help="keep every selectable epoch (for `mtlbench inflation`)"
+        "--keep-checkpoints", action="store_true", help="keep every selectable epoch (for `mtlbench selection-bias`)"
     )
 
 

@@ -9,14 +9,14 @@ from rich.console import Console
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.description = "Print a record: what was run, what it found, what it cost."
+    parser.description = "Print a record: its method and settings, its metrics, its costs."
     parser.add_argument("name", help="a record's id (or its beginning), its file, or a row's name")
     parser.add_argument("--dataset", "-d", help="the dataset, where a row's name is on several")
     parser.add_argument("--results", type=Path, default=Path("results"), help="records (default: results)")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from mtlbench.leaderboard.compare import find
+    from mtlbench.leaderboard.find_records import find
     from mtlbench.leaderboard.show import show
 
     console = Console()

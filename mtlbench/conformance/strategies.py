@@ -29,7 +29,10 @@ from mtlbench.training.updates import UpdateCounter
 
 INVARIANCES = ("one_task", "task_order", "loss_scale")
 
-PLAIN_SGD = OptimizerSpec("sgd", lr=1e-2, momentum=0.0)
+PLAIN_SGD = OptimizerSpec("sgd", lr=1e-3, momentum=0.0)
+
+TOLERANCE = 1e-3
+"""Of the way that training moved the weights: ten times what rounding leaves."""
 
 
 @dataclass(frozen=True)
@@ -193,9 +196,9 @@ def one_task(subject: StrategySubject) -> None:
         strategy = Strategy(plain, make_run(PLAIN_SGD), {})
         strategy.start()
         train(strategy, batches(2, [task]), epochs=2)
-        if (differing := difference(ours, plain)) > 1e-6:
+        if (differing := relative_difference(plain, ours, [task])) > TOLERANCE:
             raise Failed(
-                f"{task.name} alone ends {differing:.1e} away from plain training: mend the step, or leave "
+                f"{task.name} alone ends {differing:.1%} of the way off plain training: mend the step, or leave "
                 "'one_task' out of `invariances`"
             )
 
@@ -203,13 +206,14 @@ def one_task(subject: StrategySubject) -> None:
 @SUITE.add
 def task_order(subject: StrategySubject) -> None:
     """`task_order`, where declared: the order of the tasks changes nothing."""
-    differing = difference(*(ordered_end(subject, tasks) for tasks in (dense_tasks(), dense_tasks()[::-1])))
-    holds = differing <= 1e-5
+    tasks = dense_tasks()
+    differing = relative_difference(ordered_end(subject, tasks), ordered_end(subject, tasks[::-1]), tasks)
+    holds = differing <= TOLERANCE
     require_declared(subject, "task_order", "it holds here, and may be declared" if holds else "it does not hold")
     if not holds:
         raise Failed(
-            f"with the tasks in reverse order the weights end {differing:.1e} away: draw and decide by the task's name, or "
-            "leave 'task_order' out of `invariances`"
+            f"with the tasks in reverse order the weights end {differing:.1%} of the way off: draw and decide by the task's "
+            "name, or leave 'task_order' out of `invariances`"
         )
 
 
@@ -292,8 +296,8 @@ def pieces(subject: StrategySubject) -> None:
                 raise Failed(f"with `micro_batches` the loss of {task} is another one: get losses from `self.losses(batch)`")
     if len(batch) in sizes:
         raise Failed("with `micro_batches` the whole batch passes at once: get losses from `self.losses(batch)`")
-    if (differing := difference(whole, divided)) > 1e-3:
-        raise Failed(f"with `micro_batches` the weights end {differing:.1e} away")
+    if (differing := relative_difference(whole, divided, dense_tasks())) > TOLERANCE:
+        raise Failed(f"with `micro_batches` the weights end {differing:.1%} of the way off")
 
 
 @SUITE.add
@@ -391,6 +395,12 @@ def difference(network: nn.Module, other: nn.Module) -> float:
     largest = [(weight - weights[name]).detach().abs().max() for name, weight in network.named_parameters()]
     value = float(torch.stack(largest).max())
     return value if value == value else float("inf")
+
+
+def relative_difference(network: Architecture, other: Architecture, tasks: Sequence[Task]) -> float:
+    """The same, as a fraction of the furthest that training moved a weight of a `SharedTrunk`."""
+    apart, moved = difference(network, other), difference(network, build_example(SharedTrunk, tasks))
+    return apart / moved if moved > 0 else float(apart > 0)
 
 
 def agreeing(network: nn.Module, other: nn.Module) -> float:

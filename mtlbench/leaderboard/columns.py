@@ -1,12 +1,11 @@
-"""The columns of a leaderboard: what each is called, which way is better, and what a record says in it."""
+"""The columns of a leaderboard: the name of each, which way is better, and its value in a record."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from numbers import Real
 
-from mtlbench.records import Record, TaskCard
+from mtlbench.records import Record, TaskInfo
 from mtlbench.statistics.robustness_summary import SUMMARY
 
 
@@ -16,9 +15,9 @@ class Column:
 
     Attributes:
         key: its name in the CSV, unique: `test/depth/abs_err`, `delta/task`, `flops`, …
-        title: what a person reads, without arrow and unit.
+        title: its heading, without arrow and unit.
         section: `task metrics`, `delta`, `cost`, `robustness` or `other`.
-        group: what joins neighbouring columns: the task's name, or the section again.
+        group: neighbouring columns with a common heading: the task's name, or the section again.
         better: +1 higher, −1 lower is better, 0 neither.
         unit: `count`, `flop`, `B` and `s` are scaled by a prefix chosen for the whole column; others are shown as they are.
         primary: the task's primary metric.
@@ -67,8 +66,8 @@ SKILL = Column(
 COSTS = (
     Column("parameters", "params", "cost", "cost", -1, "count", help="of the deployed network"),
     Column("parameters/shared", "shared params", "cost", "cost", 0, "count", help="owned by two tasks or more"),
-    Column("flops", "FLOPs", "cost", "cost", -1, "flop", help="one image, all tasks; 2 a multiply-add"),
-    Column("images", "train images", "cost", "cost", 0, "count", help="seen per task, all phases"),
+    Column("flops", "FLOPs", "cost", "cost", -1, "flop", help="one image, all tasks; 2 per multiply-add"),
+    Column("images", "train images", "cost", "cost", 0, "count", help="per task, all phases"),
     Column("updates", "updates", "cost", "cost", 0, "count", help="optimizer steps"),
     Column("training_flops", "train FLOPs", "cost", "cost", -1, "flop", help="all phases, forward and backward"),
     Column(
@@ -85,11 +84,11 @@ CORRUPTED_DELTA = Column(
 
 STRUCTURE = Column(
     "structure_agreement", "agreement of plans", "other", "other", 0,
-    help="of the seeds' sharing plans, corrected for chance: 1 for equal ones, 0 for what chance gives",
+    help="of the seeds' sharing plans, corrected for chance: 1 for equal plans, 0 for plans that agree by chance",
 )  # fmt: skip
 
 
-def metric_columns(tasks: Sequence[TaskCard]) -> list[Column]:
+def metric_columns(tasks: Sequence[TaskInfo]) -> list[Column]:
     """Every task's metrics, then its skill."""
     columns = []
     for task in tasks:
@@ -109,7 +108,7 @@ def metric_columns(tasks: Sequence[TaskCard]) -> list[Column]:
     return columns
 
 
-def columns_of(records: Iterable[Record], tasks: Sequence[TaskCard]) -> list[Column]:
+def columns_of(records: Iterable[Record], tasks: Sequence[TaskInfo]) -> list[Column]:
     """The columns of a table, in order; the optional ones only where some record fills them."""
     keys: dict[str, None] = {}
     for record in records:
@@ -137,8 +136,8 @@ def _robustness_columns(keys: Iterable[str]) -> list[Column]:
     """The numbers of a record's robustness summary, the known ones first, and Δ under corruption."""
     names = [key.removeprefix("robustness/") for key in keys if key.startswith("robustness/")]
     columns = [
-        Column(f"robustness/{name}", one.title, "robustness", "robustness", one.better, one.unit, help=one.help)
-        for name, one in SUMMARY.items()
+        Column(f"robustness/{name}", known.title, "robustness", "robustness", known.better, known.unit, help=known.help)
+        for name, known in SUMMARY.items()
         if name in names
     ]
     if "mean_skill" in names:
@@ -150,7 +149,7 @@ def _robustness_columns(keys: Iterable[str]) -> list[Column]:
 
 
 def values_of(record: Record) -> dict[str, float]:
-    """Column key → what one record says in it. Δ and ranks are no property of a single record."""
+    """Column key → its value in one record. Δ and ranks are no property of a single record."""
     result, measured = record.result, record.measured
     values: dict[str, float] = {
         **{f"test/{task}/{name}": number for task, named in result.test.metrics.items() for name, number in named.items()},
@@ -168,18 +167,12 @@ def values_of(record: Record) -> dict[str, float]:
         values["training_seconds"] = measured.training_seconds
     if measured.peak_memory_bytes:
         values["peak_memory_bytes"] = measured.peak_memory_bytes
-    for batch, timing in measured.latency_ms.items():
-        if _number(timing.get("median")):
-            values[f"latency_ms/{batch}"] = timing["median"]
-    summary = (result.robustness or {}).get("summary") or {}
-    values.update({f"robustness/{name}": number for name, number in summary.items() if _number(number)})
+    values.update({f"latency_ms/{batch}": latency.median for batch, latency in measured.latency_ms.items()})
+    if result.robustness is not None:
+        values.update({f"robustness/{name}": number for name, number in result.robustness.summary.items()})
     values.update({f"shifted/{name}": evaluation.mean_skill for name, evaluation in result.shifted.items()})
     values.update({f"extra/{name}": number for name, number in result.extra.items()})
     return {key: float(number) for key, number in values.items()}
-
-
-def _number(value: object) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def _natural(name: str) -> tuple[int, float, str]:

@@ -1,4 +1,4 @@
-"""What rows were tested under beside clean images: corruptions, shifted test sets, attacks; all alike, as skill.
+"""What rows were evaluated under beside clean images: corruptions, shifted test sets, attacks; all alike, as skill.
 
 Pure functions of records, from which pictures and tables of robustness are made.
 """
@@ -6,14 +6,14 @@ Pure functions of records, from which pictures and tables of robustness are made
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from mtlbench.leaderboard.table import Row, Table
-from mtlbench.records import Evaluation, Record
+from mtlbench.records import Evaluation, Record, Robustness
 from mtlbench.statistics.intervals import Interval, t_interval
-from mtlbench.statistics.robustness_summary import mean_skill, skill_at
+from mtlbench.statistics.robustness_summary import mean_skill, skill_at, skill_of
 
 Skill = Callable[[Record, str | None], float]
 """A record → its skill under a condition: of one task, or (None) the mean over tasks. NaN where it has none."""
@@ -21,12 +21,12 @@ Skill = Callable[[Record, str | None], float]
 
 @dataclass(frozen=True)
 class Condition:
-    """One thing that rows were tested under.
+    """One condition that rows were evaluated under.
 
     Attributes:
         kind: which of the four; tables and pictures are grouped by it.
-        title: what a person reads.
-        skill: what a record says of it.
+        title: as people read it.
+        skill: from a record.
     """
 
     kind: Literal["clean", "corruption", "shift", "attack"]
@@ -39,60 +39,86 @@ class Condition:
 
 
 def conditions(table: Table) -> list[Condition]:
-    """Everything that all rows of a table were tested under: clean, corruptions, shifted sets, attacks.
+    """All conditions that all rows of a table were evaluated under: clean, corruptions, shifted sets, attacks.
 
     A corruption's skill is its mean over severities.
     """
     records = [record for row in table.rows for record in row.records]
     first = records[0].result
-    found = [Condition("clean", "clean", lambda record, task: _skill(record.result.test, task))]
-    if all(_robustness(record)["cells"].keys() == _robustness(records[0])["cells"].keys() for record in records):
-        for corruption in _robustness(records[0]).get("corruptions", ()):
-            found.append(Condition("corruption", corruption["label"], _corrupted(corruption["name"])))
+    common = [Condition("clean", "clean", lambda record, task: _skill(record.result.test, task))]
+    if first.robustness is not None and all(_has_cells_of(record, first.robustness) for record in records):
+        for corruption in first.robustness.corruptions:
+            common.append(Condition("corruption", corruption.label, _corrupted(corruption.name)))
     for name in first.shifted:
         if all(name in record.result.shifted for record in records):
-            found.append(Condition("shift", name, _shifted(name)))
-    for radius, on in attacks(records):
-        found.append(Condition("attack", f"PGD {radius}/255 on {on}", attack(radius, on)))
-    return found
+            common.append(Condition("shift", name, _shifted(name)))
+    for radius, task in attacks(records):
+        common.append(Condition("attack", f"PGD {radius}/255 on {task}", attack(radius, task)))
+    return common
 
 
 def severities(table: Table) -> list[int]:
-    """The severities that all rows were tested at; none where some row was not tested under corruption."""
-    found = [_robustness(record).get("severities", []) for row in table.rows for record in row.records]
-    return list(found[0]) if all(one == found[0] for one in found) else []
+    """The severities that all rows were evaluated at; none where some row was not evaluated under corruption."""
+    records = [record for row in table.rows for record in row.records]
+    evaluated = [record.result.robustness.severities if record.result.robustness else [] for record in records]
+    return list(evaluated[0]) if all(own == evaluated[0] for own in evaluated) else []
+
+
+def skill_at_severity(record: Record, severity: int, task: str | None = None) -> float:
+    """Mean skill over all corruptions at one severity; severity 0 is clean."""
+    if severity == 0:
+        return _skill(record.result.test, task)
+    return math.nan if record.result.robustness is None else skill_at(record.result.robustness, severity, task)
 
 
 def at_severity(row: Row, severity: int, task: str | None = None) -> Interval:
-    """Mean skill over all corruptions at one severity, with the t interval over seeds; severity 0 is clean."""
-    if severity == 0:
-        return t_interval([_skill(record.result.test, task) for record in row.records])
-    return t_interval([skill_at(_robustness(record), severity, task) for record in row.records])
+    """`skill_at_severity` with the t interval over seeds."""
+    return t_interval([skill_at_severity(record, severity, task) for record in row.records])
 
 
 def attacks(records: Sequence[Record]) -> list[tuple[str, str]]:
     """(radius as text, attacked task or `all`) of the attacks that all the records have, small radii first."""
-    found = [
-        [(radius, on) for radius, named in _robustness(record).get("pgd", {}).get("attacks", {}).items() for on in named]
-        for record in records
-    ]
-    common = set(found[0]).intersection(*found[1:])
+    evaluated = [_attacks(record) for record in records]
+    common = evaluated[0].intersection(*evaluated[1:])
     order = [task.name for task in records[0].tasks]
-    return sorted(common, key=lambda one: (float(one[0]), order.index(one[1]) if one[1] in order else len(order)))
+
+    def place(attack: tuple[str, str]) -> tuple[float, int]:
+        radius, task = attack
+        return float(radius), order.index(task) if task in order else len(order)
+
+    return sorted(common, key=place)
 
 
-def attack(radius: str, on: str) -> Skill:
+def attack(radius: str, attacked: str) -> Skill:
     """The skill under an attack."""
 
     def skill(record: Record, task: str | None) -> float:
-        cell = _robustness(record)["pgd"]["attacks"][radius][on]
-        return float(cell["mean_skill"] if task is None else cell["skill"].get(task, math.nan))
+        robustness = record.result.robustness
+        if robustness is None or robustness.pgd is None:
+            return math.nan
+        return skill_of(robustness.pgd.attacks[radius][attacked], task)
 
     return skill
 
 
+def _attacks(record: Record) -> set[tuple[str, str]]:
+    robustness = record.result.robustness
+    if robustness is None or robustness.pgd is None:
+        return set()
+    return {(radius, task) for radius, attacks in robustness.pgd.attacks.items() for task in attacks}
+
+
+def _has_cells_of(record: Record, robustness: Robustness) -> bool:
+    own = record.result.robustness
+    return own is not None and own.cells.keys() == robustness.cells.keys()
+
+
 def _corrupted(name: str) -> Skill:
-    return lambda record, task: mean_skill(_robustness(record), [name], task)
+    def skill(record: Record, task: str | None) -> float:
+        robustness = record.result.robustness
+        return math.nan if robustness is None else mean_skill(robustness, [name], task)
+
+    return skill
 
 
 def _shifted(name: str) -> Skill:
@@ -101,7 +127,3 @@ def _shifted(name: str) -> Skill:
 
 def _skill(evaluation: Evaluation, task: str | None) -> float:
     return evaluation.mean_skill if task is None else evaluation.skill.get(task, math.nan)
-
-
-def _robustness(record: Record) -> Mapping[str, Any]:
-    return record.result.robustness or {"cells": {}}

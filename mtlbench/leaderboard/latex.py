@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from itertools import groupby
 
-from mtlbench.leaderboard import format as text
+from mtlbench.leaderboard import number_format
 from mtlbench.leaderboard.columns import Column
+from mtlbench.leaderboard.number_format import NumberFormat
 from mtlbench.leaderboard.table import Row, Table
 
 _SPECIAL = {
@@ -20,7 +21,7 @@ _SPECIAL = {
 def escape(value: str) -> str:
     """Text that LaTeX prints as it stands.
 
-    A bracket or star that follows the end of a line would be taken for its argument.
+    A bracket or star that follows the end of a line would be read as its argument.
     """
     return "".join(_SPECIAL.get(letter, letter) for letter in " ".join(value.split()))
 
@@ -28,7 +29,7 @@ def escape(value: str) -> str:
 def table(table: Table) -> str:
     """One table: the reference above a rule, then the methods; needs `\\usepackage{booktabs}`."""
     columns = _columns(table)
-    styles = text.styles(table)
+    forms = number_format.number_formats(table)
     groups = [(name, len(list(inside))) for name, inside in groupby(columns, key=_group)]
     lines = [
         f"% {table.dataset}, protocol {table.protocol_id}: mean over seeds, 95 % t interval; needs \\usepackage{{booktabs}}",
@@ -37,23 +38,24 @@ def table(table: Table) -> str:
         r"\toprule",
         " & ".join(["", *(_spanned(name, width) for name, width in groups), ""]) + r" \\",
         " ".join(_rules(groups)),
-        " & ".join(["method", *(escape(text.header(column, styles[column.key])) for column in columns), "seeds"]) + r" \\",
+        " & ".join(["method", *(escape(number_format.header(column, forms[column.key])) for column in columns), "seeds"])
+        + r" \\",
         r"\midrule",
     ]
     references = [row for row in table.rows if row.reference]
-    lines += [_line(row, columns, styles) for row in references]
+    lines += [_line(row, columns, forms) for row in references]
     lines += [r"\midrule"] if references else []
-    lines += [_line(row, columns, styles) for row in table.rows if not row.reference]
+    lines += [_line(row, columns, forms) for row in table.rows if not row.reference]
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
 
 
 def _columns(table: Table) -> list[Column]:
-    """What a paper's table shows: metrics (without their skills), mean skill, Δ, size and cost."""
+    """The columns of a paper's table: metrics (without their skills), mean skill, Δ, size and cost."""
     metrics = [column for column in table.columns if column.key.startswith("test/")]
-    if len(table.tasks) > text.WIDEST:
+    if len(table.tasks) > number_format.WIDEST:
         metrics = []
     keys = ("mean_skill", "delta/task", "delta/metric", "delta/primary", "parameters", "flops")
-    return text.filled(table, [*metrics, *(table.column(key) for key in keys)])
+    return number_format.filled(table, [*metrics, *(table.column(key) for key in keys)])
 
 
 def _group(column: Column) -> str:
@@ -73,12 +75,13 @@ def _rules(groups: list[tuple[str, int]]) -> list[str]:
     return rules
 
 
-def _line(row: Row, columns: list[Column], styles: dict[str, text.Style]) -> str:
+def _line(row: Row, columns: list[Column], forms: dict[str, NumberFormat]) -> str:
     cells = [escape(row.title)]
     for column in columns:
         cell = row.cells.get(column.key)
-        shown = escape(styles[column.key].cell(cell)).replace("-", "$-$", 1) if cell and cell.mean < 0 else None
-        shown = escape(styles[column.key].cell(cell)) if shown is None else shown
-        mark = cell.mark if cell else ""
-        cells.append({"best": rf"\textbf{{{shown}}}", "tied": rf"\underline{{{shown}}}"}.get(mark, shown))
+        text = escape(forms[column.key].cell(cell))
+        if cell is not None and cell.mean < 0:
+            text = text.replace("-", "$-$", 1)
+        mark = cell.mark if cell is not None else ""
+        cells.append({"best": rf"\textbf{{{text}}}", "tied": rf"\underline{{{text}}}"}.get(mark, text))
     return " & ".join([*cells, str(len(row.records))]) + r" \\"

@@ -1,4 +1,4 @@
-"""Independent pieces of drawing, on as many processors as there are."""
+"""Independent jobs on as many processors as there are."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ from multiprocessing import get_all_start_methods, get_context
 from typing import Any, TypeVar
 
 Job = TypeVar("Job")
+Value = TypeVar("Value")
 
-_work: Callable[[Any], tuple[str, dict[str, Any]]] | None = None
+# Forked processes find the work here: functions made inside others cannot be sent to them.
+_work: Callable[[Any], tuple[str, Any]] | None = None
 _jobs: Sequence[Any] = ()
 
 
-def each(work: Callable[[Job], tuple[str, dict[str, Any]]], jobs: Sequence[Job]) -> dict[str, dict[str, Any]]:
-    """`work` on every job: name → what it returned. In forked processes where that is safe, else one after another.
+def run_all(work: Callable[[Job], tuple[str, Value]], jobs: Sequence[Job]) -> dict[str, Value]:
+    """`work` on every job: name → value. In forked processes where that is safe, else one job after another.
 
     Forked processes see the records that were read already, so that nothing large is sent. A process that runs threads,
     as torch and Ray do, must not be forked.
@@ -29,11 +31,11 @@ def each(work: Callable[[Job], tuple[str, dict[str, Any]]], jobs: Sequence[Job])
     _work, _jobs = work, jobs
     try:
         with get_context("fork").Pool(workers) as pool:
-            return dict(pool.map(_one, range(len(jobs)), chunksize=1))
+            return dict(pool.map(_run, range(len(jobs)), chunksize=1))
     finally:
         _work, _jobs = None, ()
 
 
-def _one(index: int) -> tuple[str, dict[str, Any]]:
+def _run(index: int) -> tuple[str, Any]:
     assert _work is not None
     return _work(_jobs[index])

@@ -3,26 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+
+from mtlbench.records.values import Json
 
 ABSENT = "–"
 
 
-def flatten(card: Any, prefix: str = "") -> dict[str, Any]:
+def flatten(card: Json | Mapping[str, Json], prefix: str = "") -> dict[str, Json]:
     """A nested card as dotted field → plain value. Entries of a list that have a name are addressed by it."""
-    if isinstance(card, Mapping) and card:
-        items = [(str(key), value) for key, value in card.items()]
-    elif isinstance(card, list) and card and all(isinstance(entry, Mapping) and "name" in entry for entry in card):
-        items = [(str(entry["name"]), entry) for entry in card]
-    else:
-        return {prefix: card}
-    flat: dict[str, Any] = {}
-    for key, value in items:
+    entries = _named_entries(card)
+    if not entries:
+        return {prefix: dict(card) if isinstance(card, Mapping) else card}
+    flat: dict[str, Json] = {}
+    for key, value in entries:
         flat.update(flatten(value, f"{prefix}.{key}" if prefix else key))
     return flat
 
 
-def differences(cards: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+def _named_entries(card: Json | Mapping[str, Json]) -> list[tuple[str, Json]]:
+    """Name and value of what a card consists of; empty for a plain value."""
+    if isinstance(card, Mapping):
+        return list(card.items())
+    if isinstance(card, list):
+        named = [entry for entry in card if isinstance(entry, dict) and "name" in entry]
+        if len(named) == len(card):
+            return [(str(entry["name"]), entry) for entry in named]
+    return []
+
+
+def differences(cards: Mapping[str, Mapping[str, Json]]) -> dict[str, dict[str, Json]]:
     """Field → protocol id → value, for the fields in which the cards differ; `ABSENT` where a card lacks the field."""
     flat = {identity: flatten(card) for identity, card in cards.items()}
     fields = sorted({field for card in flat.values() for field in card})
@@ -30,7 +39,7 @@ def differences(cards: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, A
     return {field: values for field, values in table.items() if len({repr(value) for value in values.values()}) > 1}
 
 
-def text(value: Any) -> str:
+def as_text(value: object) -> str:
     """A card's value for a person: short, and the same on every run."""
     if isinstance(value, bool):
         return "yes" if value else "no"
@@ -39,7 +48,7 @@ def text(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:g}"
     if isinstance(value, Mapping):
-        return ", ".join(f"{key}: {text(entry)}" for key, entry in value.items()) or "none"
+        return ", ".join(f"{key}: {as_text(entry)}" for key, entry in value.items()) or "none"
     if isinstance(value, list | tuple):
-        return ", ".join(text(entry) for entry in value) or "none"
+        return ", ".join(as_text(entry) for entry in value) or "none"
     return str(value)

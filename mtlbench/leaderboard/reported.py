@@ -1,7 +1,7 @@
 """Published numbers as data: read, recomputed and checked against themselves. Shown beside measured rows, never ranked.
 
 A file has one line per published row. Its columns: `table`, `dataset`, `method`, `role` (method, reference: what Δ is
-measured against, stderr), `protocol`, `seeds`; one `task/metric/up` or `task/metric/down` a metric, a task's first metric
+measured against, stderr), `protocol`, `seeds`; one `task/metric/up` or `task/metric/down` per metric, a task's first metric
 being its primary one; `mean_rank` and `delta` as printed, `delta_definition` (task, metric, primary; `-metric` where lower
 is better), `defects` that are known, `source`, and `status`: what the number was checked against.
 """
@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mtlbench.errors import UserError
-from mtlbench.records import MetricCard, TaskCard
+from mtlbench.records import MetricInfo, TaskInfo
 from mtlbench.statistics import delta as deltas
 
 REQUIRED = (
@@ -46,7 +46,7 @@ class Reported:
     line: int
     fields: dict[str, str]
     cells: dict[tuple[str, str], str]
-    tasks: list[TaskCard] = field(default_factory=list)
+    tasks: list[TaskInfo] = field(default_factory=list)
     deltas: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -121,17 +121,17 @@ def _number(text: str, where: str) -> float:
         raise UserError(f"{where} is {text!r}, expected a number or nothing.") from None
 
 
-def _tasks(headers: Sequence[tuple[str, ...]], cells: dict[tuple[str, str], str]) -> list[TaskCard]:
+def _tasks(headers: Sequence[tuple[str, ...]], cells: dict[tuple[str, str], str]) -> list[TaskInfo]:
     """The tasks of which a row has numbers."""
-    named: dict[str, list[MetricCard]] = defaultdict(list)
+    metrics_of: dict[str, list[MetricInfo]] = defaultdict(list)
     for task, metric, way in headers:
         if (task, metric) in cells:
-            named[task].append(MetricCard(name=metric, higher_is_better=way == "up", perfect=math.nan))
-    return [TaskCard(name=task, kind=task, metrics=metrics, primary=metrics[0].name) for task, metrics in named.items()]
+            metrics_of[task].append(MetricInfo(name=metric, higher_is_better=way == "up", perfect=math.nan))
+    return [TaskInfo(name=task, kind=task, metrics=metrics, primary=metrics[0].name) for task, metrics in metrics_of.items()]
 
 
 def lint(folder: Path) -> list[str]:
-    """What does not add up in a folder of reported numbers, one line a finding: file, row, what, by how much."""
+    """What does not add up in a folder of reported numbers, one line per finding: file, row, what, by how much."""
     rows = read(folder)
     tables: dict[tuple[str, str, str], list[Reported]] = defaultdict(list)
     for row in rows:
@@ -168,12 +168,12 @@ def _slack(row: Reported, definition: str) -> float:
 
 def _repeated(group: list[Reported]) -> Iterator[str]:
     """Two methods with the same numbers throughout."""
-    seen: dict[tuple[tuple[tuple[str, str], str], ...], Reported] = {}
+    first: dict[tuple[tuple[tuple[str, str], str], ...], Reported] = {}
     for row in group:
         key = tuple(row.cells.items())
-        if len(key) > 1 and key in seen:
-            yield f"{row.where}: equal to the row of {seen[key].method} in every number"
-        seen.setdefault(key, row)
+        if len(key) > 1 and key in first:
+            yield f"{row.where}: equal to the row of {first[key].method} in every number"
+        first.setdefault(key, row)
 
 
 def _mean_ranks(group: list[Reported]) -> Iterator[str]:
@@ -240,9 +240,9 @@ def ranks(rows: Sequence[Reported]) -> dict[int, dict[str, int]]:
     for row in rows:
         if row.deltas:
             groups[row.group].append(row)
-    found: dict[int, dict[str, int]] = defaultdict(dict)
+    places: dict[int, dict[str, int]] = defaultdict(dict)
     for group in groups.values():
         for name in deltas.DEFINITIONS:
             for index, rank in deltas.ranks({str(i): row.deltas[name] for i, row in enumerate(group)}).items():
-                found[id(group[int(index)])][name] = rank
-    return found
+                places[id(group[int(index)])][name] = rank
+    return places

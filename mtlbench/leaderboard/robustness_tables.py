@@ -1,23 +1,27 @@
-"""Robustness as tables: a grid for each kind of condition, and every cell of every seed in a CSV."""
+"""Robustness as tables: a grid for each kind of condition, and a data frame of every cell of every seed."""
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
+from mtlbench.leaderboard.board import Board
 from mtlbench.leaderboard.conditions import Skill, attack, attacks, conditions
-from mtlbench.leaderboard.table import Board, Cell, Table, mark_column
-from mtlbench.records import Evaluation, Record
+from mtlbench.leaderboard.frames import frame
+from mtlbench.leaderboard.table import Cell, Table
+from mtlbench.leaderboard.table_builder import mark_column
+from mtlbench.records import Evaluation, Record, Scores
 from mtlbench.statistics.intervals import t_interval
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 HEADINGS = {
     "corruption": "Corruptions (skill, mean over severities)",
     "shift": "Shifted test sets (skill)",
 }
-CSV_HEADER = ("protocol", "row", "settings", "seed", "condition", "severity", "task", "metric", "value")
+COLUMNS = ("protocol", "row", "settings", "seed", "condition", "severity", "task", "metric", "value")
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,7 @@ class Grid:
     Attributes:
         names: headings of what names a line: the method, and the attacked task where lines are of attacks.
         titles: headings of the numbers.
-        lines: row key, the further names, and one cell a title: mean over seeds, half-width of the t interval, and the
+        lines: row key, the further names, and one cell per title: mean over seeds, half-width of the t interval, and the
             best of the methods and those tied with it marked.
     """
 
@@ -39,40 +43,48 @@ class Grid:
 
 def grids(table: Table) -> list[Grid]:
     """Methods x conditions for corruptions and shifted sets, attacked x affected tasks of every method for each radius."""
-    found = conditions(table)
-    shown = []
+    clean, *others = conditions(table)
+    made = []
     for kind, heading in HEADINGS.items():
-        chosen = [one for one in found if one.kind == kind]
+        chosen = [condition for condition in others if condition.kind == kind]
         if chosen:
-            columns = [_column(table, one.skill) for one in (found[0], *chosen)]
+            columns = [_column(table, condition.skill) for condition in (clean, *chosen)]
             lines = [(row.key, list[str](), [column[row.key] for column in columns]) for row in table.rows]
-            shown.append(Grid(heading, ["method"], [one.title for one in (found[0], *chosen)], lines))
+            made.append(Grid(heading, ["method"], [condition.title for condition in (clean, *chosen)], lines))
     pairs = attacks([record for row in table.rows for record in row.records])
     for radius in dict.fromkeys(radius for radius, _ in pairs):
-        shown.append(_attacks(table, found[0].skill, radius, [on for one, on in pairs if one == radius]))
-    return shown
+        attacked = [task for other, task in pairs if other == radius]
+        made.append(_attacks(table, clean.skill, radius, attacked))
+    return made
 
 
-def cells_csv(board: Board) -> str:
-    """One line a number: every metric and skill of every cell, shifted test set and attack, of every seed; "" if none."""
-    lines = [
+def cells_frame(board: Board) -> pd.DataFrame:
+    """One line per number: every metric and skill of every cell, shifted test set and attack, of every seed."""
+    lines = (
         (table.protocol_id, row.name, row.settings, record.seed, *line)
         for table in board.tables
         for row in table.rows
         for record in row.records
         for line in _lines(record)
-    ]
-    text = io.StringIO()
-    if lines:
-        csv.writer(text, lineterminator="\n").writerows([CSV_HEADER, *lines])
-    return text.getvalue()
+    )
+    return frame(lines, COLUMNS)
+
+
+def has_cells(board: Board) -> bool:
+    """Whether some record was evaluated under other conditions than clean images."""
+    return any(
+        record.result.robustness is not None or record.result.shifted
+        for table in board.tables
+        for row in table.rows
+        for record in row.records
+    )
 
 
 def _attacks(table: Table, clean: Skill, radius: str, attacked: Sequence[str]) -> Grid:
     affected: list[str | None] = [*(task.name for task in table.tasks), None]
-    skills = {"none": clean, **{on: attack(radius, on) for on in attacked}}
-    cells = {on: [_column(table, skill, task) for task in affected] for on, skill in skills.items()}
-    lines = [(row.key, [on], [column[row.key] for column in cells[on]]) for row in table.rows for on in skills]
+    skills = {"none": clean, **{task: attack(radius, task) for task in attacked}}
+    cells = {name: [_column(table, skill, task) for task in affected] for name, skill in skills.items()}
+    lines = [(row.key, [name], [column[row.key] for column in cells[name]]) for row in table.rows for name in skills]
     titles = ["mean" if task is None else task for task in affected]
     return Grid(f"PGD, ε = {radius}/255 (skill)", ["method", "attacked"], titles, lines)
 
@@ -87,27 +99,28 @@ def _column(table: Table, skill: Skill, task: str | None = None) -> dict[str, Ce
     return cells
 
 
-def _lines(record: Record) -> Iterator[tuple[str, str, str, str, float]]:
-    """(condition, severity, task, metric, value)."""
-    robustness = record.result.robustness or {}
-    for one in robustness.get("corruptions", ()):
-        for severity in map(str, robustness["severities"]):
-            yield from _values(one["name"], severity, robustness["cells"][one["name"]][severity])
+Line = tuple[str, str, str, str, float]
+"""Condition, severity, task, metric, value."""
+
+
+def _lines(record: Record) -> Iterator[Line]:
+    robustness = record.result.robustness
+    if robustness is not None:
+        for corruption in robustness.corruptions:
+            for severity in map(str, robustness.severities):
+                yield from _values(corruption.name, severity, robustness.cells[corruption.name][severity])
     for name, evaluation in sorted(record.result.shifted.items()):
-        yield from _values(name, "", _plain(evaluation))
-    for radius, named in sorted(robustness.get("pgd", {}).get("attacks", {}).items(), key=lambda one: float(one[0])):
-        for on, cell in sorted(named.items()):
-            yield from _values(f"pgd on {on}", f"{radius}/255", cell)
+        yield from _values(name, "", evaluation)
+    if robustness is not None and robustness.pgd is not None:
+        for radius, attacks in sorted(robustness.pgd.attacks.items(), key=lambda item: float(item[0])):
+            for task, scores in sorted(attacks.items()):
+                yield from _values(f"pgd on {task}", f"{radius}/255", scores)
 
 
-def _plain(evaluation: Evaluation) -> Mapping[str, Any]:
-    return evaluation.model_dump(include={"metrics", "skill", "mean_skill"})
-
-
-def _values(condition: str, severity: str, cell: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str, float]]:
-    yield condition, severity, "", "mean_skill", cell["mean_skill"]
-    for task, metrics in sorted(cell["metrics"].items()):
+def _values(condition: str, severity: str, scores: Scores | Evaluation) -> Iterator[Line]:
+    yield condition, severity, "", "mean_skill", scores.mean_skill
+    for task, metrics in sorted(scores.metrics.items()):
         for name, value in sorted(metrics.items()):
             yield condition, severity, task, name, value
-        if task in cell["skill"]:
-            yield condition, severity, task, "skill", cell["skill"][task]
+        if task in scores.skill:
+            yield condition, severity, task, "skill", scores.skill[task]

@@ -7,16 +7,16 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from mtlbench.leaderboard import protocols
-from mtlbench.leaderboard.format import short
-from mtlbench.leaderboard.plans import LETTERS
-from mtlbench.records import Evaluation, Record, TaskCard
+from mtlbench.leaderboard.number_format import short
+from mtlbench.leaderboard.plan_plot import LETTERS
+from mtlbench.records import Evaluation, Plan, Record, TaskInfo
 
 
 def show(record: Record) -> RenderableType:
-    """What was trained, how well it did, what it cost, and where it comes from; for `rich.print`."""
+    """The method, its metrics and costs, and where the record comes from; for `rich.print`."""
     result, source = record.result, record.provenance
     title = Text(f"{record.row} on {record.dataset}, seed {record.seed}", style="bold")
-    changed = protocols.text(record.changed) if record.changed else "all hyper-parameters at their defaults"
+    changed = protocols.as_text(record.changed) if record.changed else "all hyper-parameters at their defaults"
     facts = {
         "record": record.id,
         "method": record.method + (" (reference of Δ)" if record.reference else ""),
@@ -26,22 +26,22 @@ def show(record: Record) -> RenderableType:
         "mean skill": f"val {result.val.mean_skill:.3f}, test {result.test.mean_skill:.3f}",
         **_costs(record),
         **{name: f"{value:g}" for name, value in sorted(result.extra.items())},
-        "created": f"{source.created}, mtlbench {source.mtlbench}, {protocols.text(source.versions)}",
-        "machine": protocols.text(source.machine),
+        "created": f"{source.created}, mtlbench {source.mtlbench}, {protocols.as_text(source.versions)}",
+        "machine": protocols.as_text(source.machine),
     }
     parts: list[RenderableType] = [title, _facts(facts), Text(""), _metrics(record.tasks, result.val, result.test)]
     if result.shifted:
         shifted = {name: f"mean skill {evaluation.mean_skill:.3f}" for name, evaluation in sorted(result.shifted.items())}
         parts += [Text("\nShifted test sets", style="bold"), _facts(shifted)]
-    if result.robustness and result.robustness.get("summary"):
-        summary = {name: f"{number:.3f}" for name, number in result.robustness["summary"].items()}
-        worst = {"worst corruption": result.robustness["worst"]} if "worst" in result.robustness else {}
+    if result.robustness is not None and result.robustness.summary:
+        summary = {name: f"{number:.3f}" for name, number in result.robustness.summary.items()}
+        worst = {"worst corruption": result.robustness.worst} if result.robustness.worst is not None else {}
         parts += [Text("\nRobustness", style="bold"), _facts(summary | worst)]
-    if result.plan:
+    if result.plan is not None:
         parts += [Text("\nSharing plan (equal letters share weights, · is skipped)", style="bold"), _plan(result.plan)]
     parts += [
         Text("\nProtocol", style="bold"),
-        _facts({k: protocols.text(v) for k, v in protocols.flatten(record.protocol).items()}),
+        _facts({k: protocols.as_text(v) for k, v in protocols.flatten(record.protocol).items()}),
     ]
     return Group(*parts)
 
@@ -51,15 +51,13 @@ def _costs(record: Record) -> dict[str, str]:
     size = f"{short(cost.parameters.get('total', 0), 'count')} ({short(cost.parameters.get('shared', 0), 'count')} shared)"
     facts = {
         "parameters": size,
-        "FLOPs": f"{short(cost.flops.get('all', 0), 'flop')} an image, all tasks",
-        "training": f"{cost.images:,} images a task, {cost.updates:,} updates, {short(cost.training_flops, 'flop')} FLOPs",
+        "FLOPs": f"{short(cost.flops.get('all', 0), 'flop')} per image, all tasks",
+        "training": f"{cost.images:,} images per task, {cost.updates:,} updates, {short(cost.training_flops, 'flop')} FLOPs",
         "time": f"{measured.training_seconds:.0f} s training, {measured.evaluation_seconds:.0f} s evaluation",
         "peak memory": short(measured.peak_memory_bytes, "B"),
     }
-    for batch, timing in sorted(measured.latency_ms.items()):
-        facts[f"latency, batch {batch}"] = (
-            f"{timing.get('median', float('nan')):.3g} ms on {timing.get('device', 'an unknown device')}"
-        )
+    for batch, latency in sorted(measured.latency_ms.items()):
+        facts[f"latency, batch {batch}"] = f"{latency.median:.3g} ms on {latency.device}"
     return facts
 
 
@@ -72,7 +70,7 @@ def _facts(facts: dict[str, str]) -> Grid:
     return grid
 
 
-def _metrics(tasks: list[TaskCard], val: Evaluation, test: Evaluation) -> Grid:
+def _metrics(tasks: list[TaskInfo], val: Evaluation, test: Evaluation) -> Grid:
     grid = Grid(box=None, pad_edge=False, header_style="dim")
     for name in ("task", "metric"):
         grid.add_column(name)
@@ -99,13 +97,11 @@ def _metrics(tasks: list[TaskCard], val: Evaluation, test: Evaluation) -> Grid:
     return grid
 
 
-def _plan(plan: dict[str, object]) -> Grid:
+def _plan(plan: Plan) -> Grid:
     grid = Grid(box=None, pad_edge=False, header_style="dim")
-    tasks, depths, rows = plan["tasks"], plan["depths"], plan["table"]
-    assert isinstance(tasks, list) and isinstance(depths, list) and isinstance(rows, list)
     grid.add_column("depth")
-    for task in tasks:
-        grid.add_column(Text(str(task)), justify="center")
-    for depth, variants in zip(depths, rows, strict=True):
-        grid.add_row(Text(str(depth)), *("·" if variant is None else LETTERS[variant % 26] for variant in variants))
+    for task in plan.tasks:
+        grid.add_column(Text(task), justify="center")
+    for depth, variants in zip(plan.depths, plan.table, strict=True):
+        grid.add_row(Text(depth), *("·" if variant is None else LETTERS[variant % 26] for variant in variants))
     return grid

@@ -1,4 +1,4 @@
-"""A static page a dataset and an index: sorted, filtered and searched in the browser, from disk, without a network.
+"""A static page per dataset and an index: sorted, filtered and searched in the browser, from disk, without a network.
 
 The tables are DataTables, shipped with the page from the `itables` package. Without scripts they are plain tables. All
 text is escaped by the template engine.
@@ -8,33 +8,38 @@ from __future__ import annotations
 
 import base64
 import importlib.util
-import json
 import math
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from mtlbench.leaderboard import format as text
-from mtlbench.leaderboard import protocols, reported
+from mtlbench.leaderboard import number_format, protocols, reported
+from mtlbench.leaderboard.board import Board
 from mtlbench.leaderboard.columns import Column
-from mtlbench.leaderboard.markdown import band_note
-from mtlbench.leaderboard.table import Board, Row, Table
+from mtlbench.leaderboard.drawn_state import IndexEntry
+from mtlbench.leaderboard.number_format import NumberFormat
+from mtlbench.leaderboard.selection_bias import BiasTable
+from mtlbench.leaderboard.table import Row, Table
+from mtlbench.leaderboard.table_notes import band_note
+
+if TYPE_CHECKING:
+    import jinja2
 
 TEMPLATES = Path(__file__).parent / "templates"
 ASSETS = ("site.css", "site.js", "datatables.css", "datatables.js")
 
 
 @lru_cache(maxsize=1)
-def _environment() -> Any:
+def _environment() -> jinja2.Environment:
     import jinja2
 
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )  # fmt: skip
-    environment.filters["plain"] = protocols.text
+    environment.filters["plain"] = protocols.as_text
     environment.filters["quoted"] = quote
     return environment
 
@@ -43,7 +48,7 @@ def assets() -> dict[str, str]:
     """Name → content of the files that all pages share."""
     spec = importlib.util.find_spec("itables")
     assert spec is not None and spec.submodule_search_locations
-    # Its files alone are wanted; importing it would load pandas.
+    # Only its files are needed; importing it would load pandas.
     folder = Path(spec.submodule_search_locations[0]) / "html"
     # A module cannot be imported from a file next to a page on disk, so it travels as text inside a plain script.
     script = base64.b64encode((folder / "dt_bundle.js").read_bytes()).decode("ascii")
@@ -60,7 +65,7 @@ def page(
     figures: Mapping[str, Sequence[tuple[str, str]]],
     links: Mapping[str, str],
     published: Sequence[reported.Reported],
-    inflated: Sequence[Mapping[str, Any]] = (),
+    bias: Sequence[BiasTable] = (),
 ) -> str:
     """The page of one dataset.
 
@@ -68,7 +73,7 @@ def page(
         figures: protocol id → (file name without suffix, caption).
         links: record id → address of its file, relative to the page.
         published: reported rows of this dataset, shown in a section of their own.
-        inflated: what selection on test would have claimed (`inflation.views`), in another.
+        bias: test-set selection bias, in another.
     """
     html = _environment().get_template("dataset.html").render(
         board=board,
@@ -76,22 +81,21 @@ def page(
         figures=figures,
         published=_published(published),
         differs=board.differs,
-        inflated=inflated,
+        bias=bias,
     )  # fmt: skip
     return str(html)
 
 
 def index(
-    entries: Sequence[Mapping[str, Any]],
+    entries: Sequence[IndexEntry],
     refused: Sequence[str],
     diagram: str,
     published: Sequence[reported.Reported] = (),
 ) -> str:
-    """The first page: one line a dataset.
+    """The first page: one line per dataset.
 
     Args:
-        entries: `dataset`, `best`, `quality`, `methods`, `records`, `protocols` of every dataset.
-        refused: one line a record that was left out, with the reason.
+        refused: one line per record that was left out, with the reason.
         diagram: name of the critical-difference picture, empty without one.
         published: reported rows of data that has no page of its own.
     """
@@ -101,16 +105,16 @@ def index(
     return str(html)
 
 
-def _view(table: Table, links: Mapping[str, str], stems: Sequence[str]) -> dict[str, Any]:
-    """What the template needs to know of one table: text for people, numbers for sorting."""
-    styles = text.styles(table)
-    columns = [column for column in text.filled(table, table.columns) if column.key != "rank/task"]
-    shown = {column.key for column in text.overview(table)}
+def _view(table: Table, links: Mapping[str, str], stems: Sequence[str]) -> dict[str, object]:
+    """One table for the template: text for people, numbers for sorting."""
+    forms = number_format.number_formats(table)
+    columns = [column for column in number_format.filled(table, table.columns) if column.key != "rank/task"]
+    shown = {column.key for column in number_format.overview(table)}
     return {
         "id": table.protocol_id,
-        "columns": [_heading(column, styles[column.key], column.key in shown) for column in columns],
+        "columns": [_heading(column, forms[column.key], column.key in shown) for column in columns],
         "rows": [
-            {**_row(table, row, columns, styles, links), "pictures": _pictures(table, number, stems)}
+            {**_row(table, row, columns, forms, links), "pictures": _pictures(table, number, stems)}
             for number, row in enumerate(table.rows)
         ],
         "notes": [*table.notes, *band_note(table)],
@@ -119,22 +123,28 @@ def _view(table: Table, links: Mapping[str, str], stems: Sequence[str]) -> dict[
     }
 
 
-def _heading(column: Column, style: text.Style, shown: bool) -> dict[str, Any]:
+def _heading(column: Column, form: NumberFormat, shown: bool) -> dict[str, object]:
     task = column.group if column.section == "task metrics" and column.group != "skill" else ""
     help = column.help or (f"{task}: {column.title}" if task else column.title)
-    return {"task": task, "title": text.header(column, style), "help": help, "shown": shown, "section": column.section}
+    return {
+        "task": task,
+        "title": number_format.header(column, form),
+        "help": help,
+        "shown": shown,
+        "section": column.section,
+    }
 
 
 def _row(
-    table: Table, row: Row, columns: Sequence[Column], styles: Mapping[str, text.Style], links: Mapping[str, str]
-) -> dict[str, Any]:
+    table: Table, row: Row, columns: Sequence[Column], forms: Mapping[str, NumberFormat], links: Mapping[str, str]
+) -> dict[str, object]:
     place = row.cells["rank/task"].mean if row.ranked else math.inf
     return {
         "name": row.name,
         "settings": row.settings,
         "reference": row.reference,
-        "rank": {"text": text.rank_text(table, row), "order": _order(place, -1)},
-        "cells": [_cell(row, column, styles[column.key]) for column in columns],
+        "rank": {"text": number_format.rank_text(table, row), "order": _order(place, -1)},
+        "cells": [_cell(row, column, forms[column.key]) for column in columns],
         "records": [
             {"seed": record.seed, "id": record.id, "href": quote(links.get(record.id, ""))} for record in row.records
         ],
@@ -150,27 +160,27 @@ PICTURES = (
     ("merge tree", "merge_tree"),
     ("gradients", "diagnostics"),
 )
-"""What a row's links are called, and how the names of the pictures begin that they lead to."""
+"""Names of a row's links, and how the names of the pictures begin that they lead to."""
 
 
 def _pictures(table: Table, number: int, stems: Sequence[str]) -> list[tuple[str, str]]:
-    """Names and anchors of the pictures in which the row of that number is to be seen: common ones, and its own."""
+    """Names and anchors of the pictures that show the row of that number: common ones, and its own."""
     common, own = f"-{table.protocol_id}", f"-{number}-{table.protocol_id}"
-    found = []
+    links = []
     for name, kind in PICTURES:
         of_kind = [stem for stem in stems if stem == kind + common or (stem.startswith(f"{kind}-") and stem.endswith(own))]
-        found += [(name, stem) for stem in of_kind]
-    return found
+        links += [(name, stem) for stem in of_kind]
+    return links
 
 
-def _cell(row: Row, column: Column, style: text.Style) -> dict[str, str]:
+def _cell(row: Row, column: Column, form: NumberFormat) -> dict[str, str]:
     cell = row.cells.get(column.key)
     number = cell.mean if cell else math.nan
-    return {"text": style.cell(cell), "order": _order(number, column.better), "mark": cell.mark if cell else ""}
+    return {"text": form.cell(cell), "order": _order(number, column.better), "mark": cell.mark if cell else ""}
 
 
 def _order(number: float, better: int) -> str:
-    """What a cell is sorted by; one without a number is last where good ones are first."""
+    """The number that sorts a cell; one without a number is last where good ones are first."""
     if math.isfinite(number):
         return repr(float(number))
     return "1e300" if better < 0 else "-1e300"
@@ -178,22 +188,22 @@ def _order(number: float, better: int) -> str:
 
 def _provenance(table: Table) -> list[tuple[str, str]]:
     """Versions and machines of the records: shown with the protocol, no part of it."""
-    found: dict[str, dict[str, None]] = {}
+    values_of: dict[str, set[str]] = {}
     for row in table.rows:
         for record in row.records:
             source = record.provenance
             for name, value in {"mtlbench": source.mtlbench, **source.versions, **source.machine}.items():
-                found.setdefault(name, {})[protocols.text(value)] = None
-    return [(name, " / ".join(sorted(values))) for name, values in sorted(found.items())]
+                values_of.setdefault(name, set()).add(protocols.as_text(value))
+    return [(name, " / ".join(sorted(values))) for name, values in sorted(values_of.items())]
 
 
-def _published(rows: Sequence[reported.Reported]) -> list[dict[str, Any]]:
+def _published(rows: Sequence[reported.Reported]) -> list[dict[str, object]]:
     """Published rows by table and source, each with its Δ recomputed and its rank under each definition."""
     places = reported.ranks(rows)
-    said = ("dataset", "source", "protocol", "status")
+    shared = ("dataset", "source", "protocol", "status")
     groups: dict[tuple[str, ...], list[reported.Reported]] = {}
     for row in rows:
-        groups.setdefault((*row.group, *(row.fields[key] for key in said)), []).append(row)
+        groups.setdefault((*row.group, *(row.fields[key] for key in shared)), []).append(row)
     views = []
     for group in groups.values():
         pairs = list(dict.fromkeys(pair for row in group for pair in row.cells))
@@ -213,10 +223,5 @@ def _published(rows: Sequence[reported.Reported]) -> list[dict[str, Any]]:
                 }
             )
         fields = group[0].fields
-        views.append({"pairs": pairs, "lines": lines, **{key: fields[key] for key in said}})
+        views.append({"pairs": pairs, "lines": lines, **{key: fields[key] for key in shared}})
     return views
-
-
-def dump(value: Any) -> str:
-    """JSON with a fixed order, for the files that remember what was drawn."""
-    return json.dumps(value, sort_keys=True, indent=1) + "\n"

@@ -1,32 +1,68 @@
 """Records: what a finished trial leaves, and all that a leaderboard is drawn from. This room knows nothing else of ours."""
 
+from mtlbench.records.artefacts import (
+    Artefacts,
+    GradientDiagnostics,
+    GradientEpoch,
+    MergeTree,
+    Policy,
+    PolicyEpoch,
+    SimilarityTest,
+    TreeFrame,
+    WeightTravel,
+)
+from mtlbench.records.evaluation import Evaluation
 from mtlbench.records.files import canonical, read, read_all, write, write_text
+from mtlbench.records.packed import Packed
+from mtlbench.records.plan import Plan
 from mtlbench.records.record import (
     SCHEMA_VERSION,
     Cost,
-    Evaluation,
+    Latency,
     Measured,
-    MetricCard,
-    Packed,
+    MetricInfo,
     Point,
     Provenance,
     Record,
     Result,
-    TaskCard,
+    TaskInfo,
 )
+from mtlbench.records.robustness import Attacks, Corruption, CorruptionScores, Robustness, Scores
+
+# Former names.
+MetricCard = MetricInfo
+TaskCard = TaskInfo
 
 __all__ = [
     "SCHEMA_VERSION",
+    "Artefacts",
+    "Attacks",
+    "Corruption",
+    "CorruptionScores",
     "Cost",
     "Evaluation",
+    "GradientDiagnostics",
+    "GradientEpoch",
+    "Latency",
     "Measured",
+    "MergeTree",
     "MetricCard",
+    "MetricInfo",
     "Packed",
+    "Plan",
     "Point",
+    "Policy",
+    "PolicyEpoch",
     "Provenance",
     "Record",
     "Result",
+    "Robustness",
+    "Scores",
+    "SimilarityTest",
     "TaskCard",
+    "TaskInfo",
+    "TreeFrame",
+    "WeightTravel",
     "canonical",
     "read",
     "read_all",

@@ -7,7 +7,6 @@ import os
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError
 
@@ -15,7 +14,7 @@ from mtlbench.errors import UserError
 from mtlbench.records.record import SCHEMA_VERSION, Record
 
 
-def canonical(value: Any) -> str:
+def canonical(value: object) -> str:
     """JSON with sorted keys and no white space: the same value gives the same text, fit for hashing."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=True)
 
@@ -54,20 +53,28 @@ def read(path: Path) -> Record:
             # Twice as fast as what follows, which finds the words for what is wrong.
             return Record.model_validate_json(content)
         except ValidationError:
-            raw = json.loads(content)
+            values = json.loads(content)
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise UserError(f"{path}: not a readable record ({error}). Remove the file, or run its trial again.") from None
-    if not isinstance(raw, dict) or raw.get("schema_version") != SCHEMA_VERSION:
-        found = raw.get("schema_version") if isinstance(raw, dict) else None
+    version = values.get("schema_version") if isinstance(values, dict) else None
+    if version != SCHEMA_VERSION:
         raise UserError(
-            f"{path}: record schema {found!r}, expected {SCHEMA_VERSION}. Run the trial again with this version."
+            f"{path}: record schema {version!r}, expected {SCHEMA_VERSION}. Run the trial again with this version."
         )
     try:
-        return Record.model_validate(raw)
+        return Record.model_validate(values)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise UserError(f"{path}: field {place}: {first['msg']}. Run the trial again, or repair the record.") from None
+        raise UserError(f"{path}: {first_problem(error)}. Run the trial again, or repair the record.") from None
+
+
+def first_problem(error: ValidationError) -> str:
+    """The first of the fields that do not fit, what was expected there, and what stands there if it is short."""
+    details = error.errors(include_url=False)[0]
+    field = ".".join(str(part) for part in details["loc"])
+    message = details["msg"].removeprefix("Value error, ")
+    given = details.get("input")
+    shown = f", not {given!r}" if isinstance(given, str | int | float) and len(repr(given)) <= 40 else ""
+    return f"field {field}: {message}{shown if not details['type'].startswith('value_error') else ''}"
 
 
 def read_all(paths: Iterable[Path]) -> tuple[list[Record], list[str]]:

@@ -7,22 +7,23 @@ or a memory counter said stands apart in `measured`.
 
 from __future__ import annotations
 
-import base64
-import zlib
-from typing import Any, Literal
+from typing import Literal
 
-import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
+
+from mtlbench.records.artefacts import Artefacts
+from mtlbench.records.evaluation import Evaluation
+from mtlbench.records.model import RecordModel, SparseModel
+from mtlbench.records.packed import Packed
+from mtlbench.records.plan import Plan
+from mtlbench.records.robustness import Robustness
+from mtlbench.records.values import Count, JsonObject, Positive
 
 SCHEMA_VERSION: Literal[1] = 1
 """Raised when a field changes its meaning; additions keep it."""
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", ser_json_inf_nan="constants")
-
-
-class MetricCard(_Strict):
+class MetricInfo(RecordModel):
     """How to read a metric. `perfect` is the value that cannot be bettered."""
 
     name: str
@@ -31,54 +32,21 @@ class MetricCard(_Strict):
     unit: str = ""
 
 
-class TaskCard(_Strict):
+class TaskInfo(RecordModel):
     """A task as tables show it: its metrics in order, and the primary one."""
 
     name: str
     kind: str
-    metrics: list[MetricCard]
+    metrics: list[MetricInfo]
     primary: str
 
 
-class Packed(_Strict):
-    """An array as zlib-compressed, base64-coded, little-endian bytes."""
-
-    dtype: str
-    shape: list[int]
-    data: str
-
-    @classmethod
-    def pack(cls, array: np.ndarray) -> Packed:
-        little = np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<"), copy=False)
-        return cls(
-            dtype=array.dtype.name,
-            shape=list(array.shape),
-            data=base64.b64encode(zlib.compress(little.tobytes(), 6)).decode("ascii"),
-        )
-
-    def unpack(self) -> np.ndarray:
-        raw = zlib.decompress(base64.b64decode(self.data))
-        return np.frombuffer(raw, np.dtype(self.dtype).newbyteorder("<")).reshape(self.shape)
-
-
-class Evaluation(_Strict):
-    """One network on one set of images.
+class Point(RecordModel):
+    """One epoch of the learning curve. Everything is counted from the trial's start.
 
     Attributes:
-        metrics: task → metric → value (NaN where undefined).
-        constant: task → the primary metric of the reference constant on the same images.
-        skill: task → (c − m)/(c − p); a task whose constant is already perfect is absent.
-        mean_skill: mean over the tasks in `skill`.
+        logged: what the phase says of the epoch.
     """
-
-    metrics: dict[str, dict[str, float]]
-    constant: dict[str, float]
-    skill: dict[str, float]
-    mean_skill: float
-
-
-class Point(_Strict):
-    """One epoch of the learning curve. Everything is counted from the trial's start."""
 
     epoch: int
     phase: str
@@ -89,18 +57,18 @@ class Point(_Strict):
     lr: float
     train_loss: dict[str, float]
     val: Evaluation | None
-    logged: dict[str, Any] = Field(default_factory=dict)
+    logged: JsonObject = Field(default_factory=dict)
 
 
-class Cost(_Strict):
-    """What the deployed network and its training cost. FLOPs: 2 a multiply-add, convolutions and matrix products only.
+class Cost(RecordModel):
+    """What the deployed network and its training cost. FLOPs: 2 per multiply-add, convolutions and matrix products only.
 
     Attributes:
         parameters: total; `shared` (owned by two tasks or more); `trunk`; `heads`; and `task:NAME` (owned by it alone).
         flops: of one image: `all` tasks together; `trunk`; `heads`; and `task:NAME` for a task alone.
-        images: training images seen per task, all phases; `updates`: optimizer steps.
+        images: training images per task, all phases; `updates`: optimizer steps.
         training_flops: of all training steps, forward and backward, and of what phases compute before and after them.
-        phases: what each phase took of them.
+        phases: phase → how much of these it used.
     """
 
     parameters: dict[str, int]
@@ -111,63 +79,81 @@ class Cost(_Strict):
     phases: dict[str, dict[str, int]] = Field(default_factory=dict)
 
 
-class Result(_Strict):
-    """What the trial found; equal to the byte when repeated.
+class Result(RecordModel):
+    """What a trial measured; equal to the byte when repeated.
 
     Attributes:
         selected: independent part of the network (its tasks, joined by "+") → the epoch its weights are from.
         val, test: the selected, deployed network.
         shifted: evaluations on named shifted test sets.
-        robustness: every cell, attack and their summary (`mtlbench.measure.robustness.evaluate_robustness`); None when not
-            asked for.
+        robustness: None when not asked for.
         structure: what the deployed network is rebuilt from, beside the trial's specification (`Architecture.structure`).
-        plan: the sharing plan as JSON (`SharingPlan.to_json`).
+        plan: the sharing plan.
         extra: measures of a method or dataset (sparsity, agreement with planted groups, …): name → number; columns.
         artefacts: what a picture of the method is drawn from (policy over training, merge tree, …).
-        images: task → statistic → per-image array on test; with `scenes` for clustered bootstraps.
+        images: task → statistic → per-image array on test.
+        scenes: one name per test image, None where unknown: images of one scene are no independent evidence.
     """
 
     selected: dict[str, int]
     val: Evaluation
     test: Evaluation
     shifted: dict[str, Evaluation] = Field(default_factory=dict)
-    robustness: dict[str, Any] | None = None
+    robustness: Robustness | None = None
     cost: Cost
-    structure: dict[str, Any] = Field(default_factory=dict)
-    plan: dict[str, Any] | None = None
+    structure: JsonObject = Field(default_factory=dict)
+    plan: Plan | None = None
     extra: dict[str, float] = Field(default_factory=dict)
-    artefacts: dict[str, Any] = Field(default_factory=dict)
+    artefacts: Artefacts = Field(default_factory=Artefacts)
     curve: list[Point]
     images: dict[str, dict[str, Packed]] = Field(default_factory=dict)
     scenes: list[str | None] = Field(default_factory=list)
 
 
-class Measured(_Strict):
+class Latency(SparseModel):
+    """Time for a batch of images, all tasks, in ms.
+
+    Attributes:
+        low, high: 10 % and 90 % points of the repetitions.
+        device: name of the machine's part that it was measured on.
+    """
+
+    median: Positive
+    low: float
+    high: float
+    device: str
+    threads: Count | None = None
+
+
+class Measured(RecordModel):
     """Clock and memory: differs from run to run.
 
     Attributes:
         training_seconds, evaluation_seconds: wall time inside the trial.
         peak_memory_bytes: of the process (CPU) or the device.
-        latency_ms: batch size as text → {"median", "low", "high", "device"}: measured after the sweep, alone on the machine.
+        latency_ms: batch size as text → latency, measured after the sweep, alone on the machine.
     """
+
+    # Latencies are added to a record that exists.
+    model_config = ConfigDict(validate_assignment=True)
 
     training_seconds: float = 0.0
     evaluation_seconds: float = 0.0
     peak_memory_bytes: int = 0
-    latency_ms: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    latency_ms: dict[str, Latency] = Field(default_factory=dict)
 
 
-class Provenance(_Strict):
+class Provenance(RecordModel):
     """Where a record comes from. Shown with it; no part of its protocol."""
 
     mtlbench: str
     versions: dict[str, str]
-    machine: dict[str, Any]
+    machine: JsonObject
     sources: dict[str, str]
     created: str
 
 
-class Record(_Strict):
+class Record(RecordModel):
     """One finished trial.
 
     Attributes:
@@ -175,7 +161,7 @@ class Record(_Strict):
         method: the name a leaderboard row has (`pcgrad`, `cross_stitch+alternating`), with `label` for a named variant.
         reference: True for the single-task networks that Δ is measured against.
         hypers: every hyper-parameter of architecture and strategy; `changed`: those that are not at their defaults.
-        protocol: the card; `protocol_id`: its hash. Only records with equal ids are ranked together.
+        protocol: the protocol card; `protocol_id`: its hash. Only records with equal ids are ranked together.
     """
 
     schema_version: Literal[1] = SCHEMA_VERSION
@@ -185,10 +171,10 @@ class Record(_Strict):
     reference: bool = False
     dataset: str
     seed: int
-    hypers: dict[str, Any] = Field(default_factory=dict)
-    changed: dict[str, Any] = Field(default_factory=dict)
-    tasks: list[TaskCard]
-    protocol: dict[str, Any]
+    hypers: JsonObject = Field(default_factory=dict)
+    changed: JsonObject = Field(default_factory=dict)
+    tasks: list[TaskInfo]
+    protocol: JsonObject
     protocol_id: str
     provenance: Provenance
     result: Result

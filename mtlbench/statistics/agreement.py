@@ -1,4 +1,4 @@
-"""How alike the sharing structures are that several seeds of a method found."""
+"""How alike the sharing plans are that several seeds of a method arrived at."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from itertools import combinations
 
 import numpy as np
 
-Structure = Sequence[Sequence[int | None]]
+Table = Sequence[Sequence[int | None]]
 """A sharing plan's table: depth × task → variant, None for a skip."""
 
 
-def agreement(structures: Sequence[Structure]) -> float | None:
-    """1 for equal structures, about 0 for what chance gives, less where they disagree more than that.
+def agreement(tables: Sequence[Table]) -> float | None:
+    """1 for equal plans, about 0 for what chance gives, less where they disagree more than that.
 
-    For every unit and pair of tasks two structures agree if both share the unit or neither does; a unit that a task skips
-    is not shared. The mean over pairs of structures is corrected for chance as Cohen's κ is (Educational and Psychological
+    For every unit and pair of tasks two plans agree if both share the unit or neither does; a unit that a task skips
+    is not shared. The mean over pairs of plans is corrected for chance as Cohen's κ is (Educational and Psychological
     Measurement, 1960), unit by unit: early units are shared more than late ones in any tree, which is no agreement. Chance
-    would share as many pairs of tasks at each unit, others than these. None for fewer than two structures, or where nothing
+    would share as many pairs of tasks at each unit, others than these. None for fewer than two plans, or where nothing
     could differ at any unit.
     """
-    if len(structures) < 2 or len({tuple(map(len, one)) for one in structures}) > 1:
+    if len(tables) < 2 or len({tuple(map(len, table)) for table in tables}) > 1:
         return None
     observed = expected = 0.0
-    pairs = np.triu_indices(len(structures), 1)
-    for units in zip(*structures, strict=True):
+    pairs = np.triu_indices(len(tables), 1)
+    for units in zip(*tables, strict=True):
         shared = np.array(
             [[row[i] is not None and row[i] == row[j] for i, j in combinations(range(len(row)), 2)] for row in units]
         )

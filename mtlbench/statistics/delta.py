@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
-from mtlbench.records import TaskCard
+from mtlbench.records import TaskInfo
 from mtlbench.statistics.intervals import LEVEL, Interval, t_interval, t_quantile
 
 Metrics = Mapping[str, Mapping[str, float]]
@@ -31,7 +31,7 @@ DEFINITIONS = ("task", "metric", "primary")
 """The task-averaged one sorts."""
 
 
-def baseline(references: Sequence[Metrics], tasks: Sequence[TaskCard]) -> dict[str, dict[str, float]]:
+def baseline(references: Sequence[Metrics], tasks: Sequence[TaskInfo]) -> dict[str, dict[str, float]]:
     """The reference's metrics, mean over its seeds; NaN where a seed's value is not finite or missing."""
     return {
         task.name: {
@@ -47,7 +47,7 @@ def value(metrics: Metrics, task: str, metric: str) -> float:
     return float(metrics.get(task, {}).get(metric, math.nan))
 
 
-def undefined(base: Metrics, tasks: Sequence[TaskCard]) -> list[tuple[str, str]]:
+def undefined(base: Metrics, tasks: Sequence[TaskInfo]) -> list[tuple[str, str]]:
     """The (task, metric) pairs that no Δ can use, because the reference is 0 or not finite."""
     return [
         (task.name, metric.name)
@@ -57,7 +57,7 @@ def undefined(base: Metrics, tasks: Sequence[TaskCard]) -> list[tuple[str, str]]
     ]
 
 
-def weights(definition: str, base: Metrics, tasks: Sequence[TaskCard]) -> dict[tuple[str, str], float]:
+def weights(definition: str, base: Metrics, tasks: Sequence[TaskInfo]) -> dict[tuple[str, str], float]:
     """(task, metric) → its weight in the definition; they sum to 1, or there are none."""
     left_out = set(undefined(base, tasks))
     chosen: list[list[tuple[str, str]]] = []
@@ -74,7 +74,7 @@ def weights(definition: str, base: Metrics, tasks: Sequence[TaskCard]) -> dict[t
     return {pair: 1 / len(chosen) / len(pairs) for pairs in chosen for pair in pairs}
 
 
-def gain(metrics: Metrics, base: Metrics, tasks: Sequence[TaskCard]) -> dict[tuple[str, str], float]:
+def gain(metrics: Metrics, base: Metrics, tasks: Sequence[TaskInfo]) -> dict[tuple[str, str], float]:
     """(task, metric) → relative improvement over the reference in percent; NaN where the reference is 0 or not finite."""
     return {
         (task.name, metric.name): 100
@@ -85,7 +85,7 @@ def gain(metrics: Metrics, base: Metrics, tasks: Sequence[TaskCard]) -> dict[tup
     }
 
 
-def delta(metrics: Metrics, base: Metrics, tasks: Sequence[TaskCard], definition: str = "task") -> float:
+def delta(metrics: Metrics, base: Metrics, tasks: Sequence[TaskInfo], definition: str = "task") -> float:
     """Δ of one row in percent; NaN when no metric has a reference."""
     return Reference([base], tasks).delta(metrics, definition)
 
@@ -99,7 +99,7 @@ class Reference:
     """
 
     seeds: Sequence[Metrics]
-    tasks: Sequence[TaskCard]
+    tasks: Sequence[TaskInfo]
 
     @cached_property
     def base(self) -> dict[str, dict[str, float]]:
@@ -108,7 +108,7 @@ class Reference:
 
     @cached_property
     def _terms(self) -> dict[str, list[_Term]]:
-        signs = {(task.name, one.name): _sign(one.higher_is_better) for task in self.tasks for one in task.metrics}
+        signs = {(task.name, metric.name): _sign(metric.higher_is_better) for task in self.tasks for metric in task.metrics}
         return {
             definition: [
                 _Term(*pair, share, signs[pair], value(self.base, *pair))

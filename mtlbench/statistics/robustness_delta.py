@@ -12,33 +12,31 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from mtlbench.records import TaskCard
+from mtlbench.records import Robustness, TaskInfo
 from mtlbench.statistics import delta as deltas
 from mtlbench.statistics.intervals import LEVEL
-from mtlbench.statistics.robustness_summary import Robustness
 
 
 def corrupted_metrics(robustness: Robustness, corruptions: Sequence[str] | None = None) -> dict[str, dict[str, float]]:
     """Task → metric → its mean over cells. In a ratio the number of cells cancels: means serve as sums.
 
     Args:
-        robustness: `Result.robustness` of a record.
-        corruptions: use their cells only; default all. A metric that is not finite in one of them is NaN.
+        corruptions: use their cells only; default all. A metric that is not finite in a cell is not finite here.
     """
-    names = list(robustness["cells"]) if corruptions is None else corruptions
-    cells = [cell["metrics"] for name in names for cell in robustness["cells"][name].values()]
+    names = list(robustness.cells) if corruptions is None else corruptions
+    cells = [scores.metrics for name in names for scores in robustness.cells[name].values()]
     if not cells:
         return {}
     return {
-        task: {name: math.fsum(cell[task][name] for cell in cells) / len(cells) for name in metrics}
-        for task, metrics in cells[0].items()
+        task: {name: math.fsum(metrics[task][name] for metrics in cells) / len(cells) for name in first}
+        for task, first in cells[0].items()
     }
 
 
 def corrupted_delta(
     rows: Sequence[Robustness],
     references: Sequence[Robustness],
-    tasks: Sequence[TaskCard],
+    tasks: Sequence[TaskInfo],
     definition: str = "task",
     corruptions: Sequence[str] | None = None,
     level: float = LEVEL,
@@ -46,7 +44,7 @@ def corrupted_delta(
     """Δ of a method under corruption over its seeds, with the reference's noise carried into the interval.
 
     Args:
-        rows: `Result.robustness` of the method's records, one a seed; `references`: those of the single-task networks.
+        rows: of the method's records, one per seed; `references`: of those of the single-task networks.
         corruptions: over these cells only (those that keep the geometry, for example); default all.
 
     Raises:
@@ -54,14 +52,18 @@ def corrupted_delta(
     """
     if not same_cells([*rows, *references]):
         raise ValueError("Δ under corruption compares networks under the same corruptions and severities only")
-    measured, base = ([corrupted_metrics(one, corruptions) for one in side] for side in (rows, references))
-    return deltas.estimate(measured, deltas.Reference(base, tasks), definition, level)
+    metrics, base = (
+        [corrupted_metrics(robustness, corruptions) for robustness in records] for records in (rows, references)
+    )
+    return deltas.estimate(metrics, deltas.Reference(base, tasks), definition, level)
 
 
-def same_cells(robustness: Sequence[Robustness]) -> bool:
+def same_cells(records: Sequence[Robustness | None]) -> bool:
     """Whether all were evaluated under the same corruptions and severities, and under some at all."""
-    found = {
-        frozenset((name, severity) for name, cells in one.get("cells", {}).items() for severity in cells)
-        for one in robustness
+    evaluated = {
+        frozenset((name, severity) for name, cells in robustness.cells.items() for severity in cells)
+        if robustness is not None
+        else frozenset[tuple[str, str]]()
+        for robustness in records
     }
-    return len(found) == 1 and frozenset() not in found
+    return len(evaluated) == 1 and frozenset() not in evaluated

@@ -1,14 +1,15 @@
-"""What the cells of a robustness evaluation add up to: pure functions of the dictionary that a record keeps."""
+"""A robustness evaluation summed up: pure functions of the cells and attacks that a record keeps."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TypedDict
 
-Robustness = Mapping[str, Any]
-"""`Result.robustness` of a record; see `mtlbench.measure.robustness.evaluate_robustness`."""
+from typing_extensions import NotRequired
+
+from mtlbench.records import CorruptionScores, Robustness, Scores
 
 
 @dataclass(frozen=True)
@@ -37,48 +38,59 @@ SUMMARY: Mapping[str, SummaryColumn] = {
 """The numbers of `summarise`, in the order tables show them; `pgd_<radius>` (skill, attack on all tasks) follow."""
 
 
-def summarise(robustness: Robustness, clean_skill: float) -> dict[str, Any]:
+class Summary(TypedDict):
+    """Keys of `Robustness` that follow from the others; `worst` is absent where nothing was corrupted."""
+
+    summary: dict[str, float]
+    worst: NotRequired[str]
+
+
+def summarise(robustness: Robustness | Mapping[str, object], clean_skill: float) -> Summary:
     """`summary` (name → number) and `worst` (the corruption under which skill is lowest), from cells and attacks.
 
     A number whose cells were not evaluated is left out: quick suites have no frost to leave out. Retention is NaN where
     the clean network is no better than a constant.
 
     Args:
+        robustness: what was evaluated, as a model or as its JSON.
         clean_skill: mean skill on the clean test images.
     """
+    evaluated = Robustness.model_validate(robustness)
     summary: dict[str, float] = {}
-    found: dict[str, Any] = {"summary": summary}
-    by_corruption = {name: mean_skill(robustness, [name]) for name in robustness["cells"]}
+    result: Summary = {"summary": summary}
+    by_corruption = {name: mean_skill(evaluated, [name]) for name in evaluated.cells}
     if by_corruption:
-        everything = mean_skill(robustness, by_corruption)
+        everything = mean_skill(evaluated, by_corruption)
         summary["mean_skill"] = everything
         if "frost" in by_corruption:
-            summary["mean_skill_without_frost"] = mean_skill(robustness, [name for name in by_corruption if name != "frost"])
-        kept = [one["name"] for one in robustness["corruptions"] if one["keeps_geometry"]]
+            summary["mean_skill_without_frost"] = mean_skill(evaluated, [name for name in by_corruption if name != "frost"])
+        kept = [corruption.name for corruption in evaluated.corruptions if corruption.keeps_geometry]
         if kept:
-            summary["mean_skill_geometry"] = mean_skill(robustness, kept)
+            summary["mean_skill_geometry"] = mean_skill(evaluated, kept)
         summary["retention"] = everything / clean_skill if clean_skill > 0 else math.nan
-        found["worst"] = min(by_corruption, key=lambda name: (_lowest_first(by_corruption[name]), name))
-        summary["worst_skill"] = by_corruption[found["worst"]]
-    for radius, attacks in robustness.get("pgd", {}).get("attacks", {}).items():
-        if "all" in attacks:
-            summary[f"pgd_{radius}"] = attacks["all"]["mean_skill"]
-    return found
+        worst = min(by_corruption, key=lambda name: (_lowest_first(by_corruption[name]), name))
+        result["worst"] = worst
+        summary["worst_skill"] = by_corruption[worst]
+    if evaluated.pgd is not None:
+        for radius, attacks in evaluated.pgd.attacks.items():
+            if "all" in attacks:
+                summary[f"pgd_{radius}"] = attacks["all"].mean_skill
+    return result
 
 
-def mean_skill(robustness: Robustness, corruptions: Iterable[str], task: str | None = None) -> float:
+def mean_skill(robustness: CorruptionScores, corruptions: Iterable[str], task: str | None = None) -> float:
     """Mean over all cells of the given corruptions: of the tasks' mean skill, or of one task's; NaN without any."""
-    return _mean(
-        cell["mean_skill"] if task is None else cell["skill"].get(task, math.nan)
-        for name in corruptions
-        for cell in robustness["cells"][name].values()
-    )
+    return _mean(skill_of(scores, task) for name in corruptions for scores in robustness.cells[name].values())
 
 
-def skill_at(robustness: Robustness, severity: int, task: str | None = None) -> float:
+def skill_at(robustness: CorruptionScores, severity: int, task: str | None = None) -> float:
     """Mean over all corruptions at one severity: of the tasks' mean skill, or of one task's."""
-    cells = [cells[str(severity)] for cells in robustness["cells"].values()]
-    return _mean(cell["mean_skill"] if task is None else cell["skill"].get(task, math.nan) for cell in cells)
+    return _mean(skill_of(cells[str(severity)], task) for cells in robustness.cells.values())
+
+
+def skill_of(scores: Scores, task: str | None = None) -> float:
+    """The tasks' mean skill, or one task's; NaN where the task has none."""
+    return scores.mean_skill if task is None else scores.skill.get(task, math.nan)
 
 
 def _mean(values: Iterable[float]) -> float:

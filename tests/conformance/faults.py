@@ -264,7 +264,7 @@ class Faulty(Strategy):
         return losses
 ''',
         "task_order",
-        r"with the tasks in reverse order the weights end .* away",
+        r"with the tasks in reverse order the weights end \d+\.\d% of the way off",
     ),
     "one_task": Fault(
         '''
@@ -277,7 +277,7 @@ class Faulty(Strategy):
         return losses
 ''',
         "one_task",
-        r"segmentation alone ends .* away from plain training",
+        r"segmentation alone ends 50\.0% of the way off plain training",
     ),
     "loss_scale": Fault(
         '''

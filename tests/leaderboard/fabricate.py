@@ -1,9 +1,10 @@
-"""Plausible records without any training: what the leaderboard is drawn from, made up from a seed."""
+"""Plausible records without any training, made up from a seed: input of leaderboards."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,45 +13,48 @@ import numpy as np
 from mtlbench.records import (
     Cost,
     Evaluation,
+    Latency,
     Measured,
-    MetricCard,
+    MetricInfo,
     Packed,
+    Plan,
     Point,
     Provenance,
     Record,
     Result,
-    TaskCard,
+    Robustness,
+    TaskInfo,
     canonical,
     write,
 )
 
 TASKS = [
-    TaskCard(
+    TaskInfo(
         name="semantic",
         kind="segmentation",
         primary="mIoU",
         metrics=[
-            MetricCard(name="mIoU", higher_is_better=True, perfect=1.0),
-            MetricCard(name="pixel_accuracy", higher_is_better=True, perfect=1.0),
+            MetricInfo(name="mIoU", higher_is_better=True, perfect=1.0),
+            MetricInfo(name="pixel_accuracy", higher_is_better=True, perfect=1.0),
         ],
     ),
-    TaskCard(
+    TaskInfo(
         name="depth",
         kind="depth",
         primary="abs_err",
         metrics=[
-            MetricCard(name="abs_err", higher_is_better=False, perfect=0.0, unit="m"),
-            MetricCard(name="rel_err", higher_is_better=False, perfect=0.0),
+            MetricInfo(name="abs_err", higher_is_better=False, perfect=0.0, unit="m"),
+            MetricInfo(name="rel_err", higher_is_better=False, perfect=0.0),
         ],
     ),
-    TaskCard(
+    TaskInfo(
         name="normals",
         kind="normals",
         primary="mean",
         metrics=[
-            MetricCard(name="mean", higher_is_better=False, perfect=0.0, unit="°"),
-            MetricCard(name="median", higher_is_better=False, perfect=0.0, unit="°"),
-            MetricCard(name="within_11.25", higher_is_better=True, perfect=100.0, unit="%"),
+            MetricInfo(name="mean", higher_is_better=False, perfect=0.0, unit="°"),
+            MetricInfo(name="median", higher_is_better=False, perfect=0.0, unit="°"),
+            MetricInfo(name="within_11.25", higher_is_better=True, perfect=100.0, unit="%"),
         ],
     ),
 ]
@@ -128,7 +132,7 @@ def record(
     images: int = 0,
     created: str = "2025-01-01T00:00:00Z",
     sources: dict[str, str] | None = None,
-    robustness: dict[str, Any] | None = None,
+    robustness: Robustness | None = None,
 ) -> Record:
     """One record. `images` > 0 adds per-image statistics of that many test images, two to a scene."""
     effect, size, work = METHODS.get(method, (0.0, 1.0, 1.0))
@@ -151,13 +155,9 @@ def record(
         )  # fmt: skip
     names = [task.name for task in TASKS]
     depths = ["stem", "stage1", "stage2", "stage3"]
-    plan = {
-        "depths": depths,
-        "tasks": names,
-        "table": [list(range(3)) if reference else [0, 0, int(i > 1)] for i in range(len(depths))],
-    }
+    table: list[list[int | None]] = [[0, 1, 2] if reference else [0, 0, int(i > 1)] for i in range(len(depths))]
     if method == "adashare":
-        plan["table"][2] = [0, None, 0]
+        table[2] = [0, None, 0]
     parameters = int(2.1e6 * size)
     shared = 0 if reference else parameters * 3 // 5
     statistics = {}
@@ -185,13 +185,13 @@ def record(
                 flops={"all": int(1.7e9 * work), **{f"task:{name}": int(0.9e9) for name in names}},
                 images=500 * epochs, updates=62 * epochs, training_flops=flops * epochs,
             ),
-            plan=plan, curve=curve, images=statistics, robustness=robustness,
+            plan=Plan(depths=depths, tasks=names, table=table), curve=curve, images=statistics, robustness=robustness,
             scenes=[f"scene{i // 2}" for i in range(images)],
             extra={"sparsity": 0.3} if method == "adashare" else {},
         ),
         measured=Measured(
             training_seconds=61.0 * size + seed, evaluation_seconds=4.0, peak_memory_bytes=int(4e8 * size),
-            latency_ms={"1": {"median": 11.0 * work, "low": 10.0, "high": 12.0, "device": "cpu"}},
+            latency_ms={"1": Latency(median=11.0 * work, low=10.0, high=12.0, device="cpu")},
         ),
     )  # fmt: skip
 
@@ -204,7 +204,17 @@ def sweep(
 
 
 def save(records: Sequence[Record], results: Path) -> Path:
-    """Write records as a scheduler would, one folder a dataset; returns the folder."""
-    for entry in records:
-        write(results / entry.dataset / f"{entry.id}.json", entry)
+    """Write records as a scheduler would, one folder per dataset; returns the folder."""
+    for record in records:
+        write(results / record.dataset / f"{record.id}.json", record)
     return results
+
+
+def save_changed(record: Record, change: Callable[[Any], object], results: Path) -> Path:
+    """Write a record whose JSON was changed, into something that no `Record` can be; returns the file."""
+    values = json.loads(record.model_dump_json())
+    change(values)
+    path = results / record.dataset / f"{record.id}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(values, sort_keys=True, indent=1))
+    return path

@@ -3,55 +3,61 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from mtlbench.leaderboard import artefacts
+from mtlbench.leaderboard import method_pictures
 from mtlbench.leaderboard.draw import Drawn, draw_all
-from mtlbench.records import Record, epochs_on_test
+from mtlbench.records import Artefacts, Record, epochs_on_test
 from tests.leaderboard import fabricate
-from tests.leaderboard.test_check import POLICY
-from tests.leaderboard.test_conditions import made
+from tests.leaderboard.artefacts import POLICY
+from tests.leaderboard.fabricate_robustness import robust_record
 
 
-def drawn_with(bad: Record, folder: Path) -> Drawn:
-    """What is drawn of three good methods, the bad record among them, with all pictures."""
-    good = [made(method, seed) for method in ("single_task", "hard_sharing") for seed in range(2)]
-    results = fabricate.save([*good, bad], folder / "results")
+def drawn_with(bad: Record, folder: Path, change: Callable[[Any], object] = lambda values: None) -> Drawn:
+    """What is drawn of three methods, the bad record among them, with all pictures."""
+    good = [robust_record(method, seed) for method in ("single_task", "hard_sharing") for seed in range(2)]
+    results = fabricate.save(good, folder / "results")
+    fabricate.save_changed(bad, change, results)
     return draw_all(results, folder / "out")
 
 
 @pytest.mark.parametrize(
     "change",
     [
-        lambda result: setattr(result, "robustness", {"summary": {"mean_skill": 0.3}}),
-        lambda result: result.robustness["cells"]["fog"]["3"].pop("mean_skill"),
-        lambda result: setattr(result, "plan", {"x": 1}),
-        lambda result: result.plan["table"].pop(),
-        lambda result: result.artefacts.update(policy={"tasks": 3}),
-        lambda result: result.artefacts.update(diagnostics={"epochs": "many"}),
-        lambda result: result.artefacts.update(merge_tree=[1, 2, 3]),
+        lambda result: result.update(robustness={"summary": {"mean_skill": 0.3}}),
+        lambda result: result["robustness"]["cells"]["fog"]["3"].pop("mean_skill"),
+        lambda result: result.update(plan={"x": 1}),
+        lambda result: result["plan"]["table"].pop(),
+        lambda result: result["artefacts"].update(policy={"tasks": 3}),
+        lambda result: result["artefacts"].update(diagnostics={"epochs": "many"}),
+        lambda result: result["artefacts"].update(merge_tree=[1, 2, 3]),
     ],
 )
-def test_a_malformed_record_is_refused_and_the_rest_is_drawn(change: Any, tmp_path: Path) -> None:
-    bad = made("pcgrad", 0)
-    change(bad.result)
-    done = drawn_with(bad, tmp_path)
-    (line,) = done.refused
-    assert bad.id in line and done.drawn == ["streets"]
+def test_a_malformed_record_is_refused_and_the_rest_is_drawn(change: Callable[[Any], object], tmp_path: Path) -> None:
+    bad = robust_record("pcgrad", 0)
+    drawn = drawn_with(bad, tmp_path, lambda values: change(values["result"]))
+    (line,) = drawn.refused
+    assert bad.id in line and drawn.drawn == ["streets"]
     assert "hard_sharing" in (tmp_path / "out" / "streets" / "README.md").read_text()
     assert "pcgrad" not in (tmp_path / "out" / "streets" / "README.md").read_text()
 
 
 def test_a_picture_that_cannot_be_drawn_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What no check foresaw: the record stays, its picture does not."""
-    monkeypatch.setitem(artefacts.KINDS, "policy", artefacts.KINDS["policy"]._replace(wrong=lambda artefact: ""))
-    bad = made("pcgrad", 0)
-    bad.result.artefacts["policy"] = {**POLICY, "decision": 5}
-    done = drawn_with(bad, tmp_path)
-    (line,) = done.refused
+
+    def fail_at_policies(artefacts: Artefacts, stem: Path) -> list[Path]:
+        if artefacts.policy is not None:
+            raise ValueError(f"nothing can be drawn into {stem}")
+        return []
+
+    monkeypatch.setattr(method_pictures, "KINDS", {"policy": ("a picture", fail_at_policies)})
+    bad = robust_record("pcgrad", 0)
+    drawn = drawn_with(bad, tmp_path, lambda values: values["result"]["artefacts"].update(policy=POLICY))
+    (line,) = drawn.refused
     assert bad.id in line and "policy cannot be drawn" in line
     assert "pcgrad" in (tmp_path / "out" / "streets" / "README.md").read_text()
     assert not list((tmp_path / "out" / "streets").glob("policy-*"))
@@ -59,9 +65,11 @@ def test_a_picture_that_cannot_be_drawn_is_left_out(tmp_path: Path, monkeypatch:
 
 
 def test_good_artefacts_are_drawn(tmp_path: Path) -> None:
-    good = made("pcgrad", 0)
-    good.result.artefacts["policy"] = {**POLICY, "tasks": ["a", "$x"], "blocks": [r"$\\foo$", "two"]}
-    assert not drawn_with(good, tmp_path).refused
+    policy = {**POLICY, "tasks": ["a", "$x"], "blocks": [r"$\\foo$", "two"]}
+    drawn = drawn_with(
+        robust_record("pcgrad", 0), tmp_path, lambda values: values["result"]["artefacts"].update(policy=policy)
+    )
+    assert not drawn.refused
     assert len(list((tmp_path / "out" / "streets").glob("policy-*.svg"))) == 1
 
 
@@ -69,16 +77,17 @@ def test_good_artefacts_are_drawn(tmp_path: Path) -> None:
     "content",
     ["{", "[]", '{"record": "another", "test": {}}', '{"record": "RECORD", "test": {}}', "EPOCH WITHOUT TASKS"],
 )
-def test_a_bad_file_of_epochs_on_test_is_refused_and_the_rest_is_drawn(content: str, tmp_path: Path) -> None:
-    record = made("pcgrad", 0)
-    beside = epochs_on_test.path_of(tmp_path / "results" / "streets" / f"{record.id}.json")
+@pytest.mark.parametrize("suffix", [epochs_on_test.SUFFIX, epochs_on_test.FORMER_SUFFIX])
+def test_a_bad_file_of_epochs_on_test_is_refused_and_the_rest_is_drawn(content: str, suffix: str, tmp_path: Path) -> None:
+    record = robust_record("pcgrad", 0)
+    beside = tmp_path / "results" / "streets" / f"{record.id}{suffix}"
     beside.parent.mkdir(parents=True)
     if content == "EPOCH WITHOUT TASKS":
         epoch = {"metrics": {}, "constant": {}, "skill": {}, "mean_skill": 0.0}
         content = json.dumps({"record": record.id, "test": {"10": epoch}})
     beside.write_text(content.replace("RECORD", record.id))
-    done = drawn_with(record, tmp_path)
-    (line,) = done.refused
-    assert line.startswith(str(beside)) and done.drawn == ["streets"]
+    drawn = drawn_with(record, tmp_path)
+    (line,) = drawn.refused
+    assert line.startswith(str(beside)) and drawn.drawn == ["streets"]
     assert "pcgrad" in (tmp_path / "out" / "streets" / "README.md").read_text()
-    assert not (tmp_path / "out" / "streets" / "selection_inflation.md").exists()
+    assert not (tmp_path / "out" / "streets" / "selection_bias.md").exists()

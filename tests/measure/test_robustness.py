@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -15,14 +14,14 @@ import torch
 from mtlbench.config.settings import Settings, make_settings
 from mtlbench.contract.dataset import Augmentation, Card, Dataset, Key, Sample
 from mtlbench.errors import UserError
-from mtlbench.measure.corruptions import COMMON, EXTRA, GEOMETRY_PRESERVING, QUICK
+from mtlbench.measure.corruptions import COMMON, EXTRA, QUICK
 from mtlbench.measure.evaluator import condition_cell
 from mtlbench.measure.native import NativeImages
 from mtlbench.measure.robustness import as_bytes, as_image
 from mtlbench.measure.robustness_suite import OVERLAPS, Suite, choosing_suite, disqualified, reported_suite, robustness_card
-from mtlbench.records import MetricCard, TaskCard
-from mtlbench.statistics.robustness_delta import corrupted_delta, corrupted_metrics
-from mtlbench.statistics.robustness_summary import SUMMARY, mean_skill, skill_at, summarise
+from mtlbench.records.robustness import CorruptionScores
+from mtlbench.statistics.robustness_delta import corrupted_delta
+from mtlbench.statistics.robustness_summary import skill_at
 from mtlbench.tasks.base import Task
 from tests.measure.small_network import HEIGHT, TASKS, WIDTH, example
 
@@ -145,7 +144,13 @@ def test_skill_falls_with_severity_on_average() -> None:
 
     examined = example(images=8)
     object.__setattr__(examined, "network", Identity())
-    robustness = {"cells": examined.cells(ALL_FIFTEEN)}
+    robustness = CorruptionScores.model_validate(
+        {
+            "corruptions": ALL_FIFTEEN.describe(),
+            "severities": list(ALL_FIFTEEN.severities),
+            "cells": examined.cells(ALL_FIFTEEN),
+        }
+    )
     by_severity = [examined.evaluate().skill["image_again"]]
     by_severity += [skill_at(robustness, severity, "image_again") for severity in (1, 3, 5)]
     assert by_severity[0] == 1
@@ -250,87 +255,6 @@ def test_native_images_are_corrupted_before_they_are_resized() -> None:
     assert (noisy.float() - clean.float()).std() < 0.7 * difference
 
 
-# -- what it adds up to -----------------------------------------------------------------------------------------------
-
-
-def fabricated(skill: Mapping[str, float], severities: Sequence[int] = (1, 3, 5)) -> dict[str, Any]:
-    """Corruption → skill at severity 1; each further severity takes 0.1."""
-    cells = {
-        name: {
-            str(severity): {
-                "metrics": {"depth": {"abs_err": 2 - value + step / 10, "rel_err": 0.5}},
-                "skill": {"depth": value - step / 10},
-                "mean_skill": value - step / 10,
-            }
-            for step, severity in enumerate(severities)
-        }
-        for name, value in skill.items()
-    }
-    corruptions = [{"name": name, "keeps_geometry": name in GEOMETRY_PRESERVING} for name in skill]
-    return {"cells": cells, "corruptions": corruptions, "severities": list(severities)}
-
-
-TASK_CARDS = [
-    TaskCard(
-        name="depth",
-        kind="depth",
-        primary="abs_err",
-        metrics=[
-            MetricCard(name="abs_err", higher_is_better=False, perfect=0),
-            MetricCard(name="rel_err", higher_is_better=False, perfect=0),
-        ],
-    )
-]
-
-
-def test_summary() -> None:
-    robustness = fabricated({"frost": 0.2, "fog": 0.6, "glass_blur": 0.4})
-    found = summarise(robustness, clean_skill=0.6)
-    assert found["summary"] == pytest.approx(
-        {
-            "mean_skill": 0.3,
-            "mean_skill_without_frost": 0.4,
-            "mean_skill_geometry": 0.3,
-            "retention": 0.5,
-            "worst_skill": 0.1,
-        }
-    )
-    assert found["worst"] == "frost"
-    assert list(found["summary"]) == list(SUMMARY)
-    assert mean_skill(robustness, ["fog"], "depth") == pytest.approx(0.5)
-    assert skill_at(robustness, 5) == pytest.approx(0.2)
-
-
-def test_summary_without_frost_says_nothing_of_it_and_without_cells_nothing_at_all() -> None:
-    assert "mean_skill_without_frost" not in summarise(fabricated({"fog": 0.6}), 0.6)["summary"]
-    assert summarise({"cells": {}}, 0.6) == {"summary": {}}
-    assert math.isnan(summarise(fabricated({"fog": 0.6}), -0.1)["summary"]["retention"])
-    attacks = {"attacks": {"4": {"all": {"mean_skill": 0.25}, "depth": {"mean_skill": 0.3}}}}
-    assert summarise({"cells": {}, "pgd": attacks}, 0.6)["summary"] == {"pgd_4": 0.25}
-
-
-def test_delta_is_a_ratio_of_sums_over_cells() -> None:
-    row, reference = fabricated({"fog": 0.9, "snow": 0.5}), fabricated({"fog": 0.8, "snow": 0.4})
-    sums = [
-        sum(cell["metrics"]["depth"]["abs_err"] for cells in one["cells"].values() for cell in cells.values())
-        for one in (row, reference)
-    ]
-    expected = -100 * (sums[0] - sums[1]) / sums[1]
-    assert corrupted_delta([row], [reference], TASK_CARDS, "primary").own.mean == pytest.approx(expected)
-    assert corrupted_delta([row], [reference], TASK_CARDS, "task").own.mean == pytest.approx(expected / 2)
-    assert corrupted_delta([reference], [reference], TASK_CARDS).own.mean == 0
-    fog = corrupted_delta([row], [reference], TASK_CARDS, "primary", corruptions=["fog"]).own.mean
-    assert fog == pytest.approx(-100 * (1.2 - 1.3) / 1.3)
-
-
-def test_delta_refuses_different_cells_and_passes_on_what_is_not_finite() -> None:
-    row, reference = fabricated({"fog": 0.9}), fabricated({"fog": 0.8, "snow": 0.4})
-    with pytest.raises(ValueError, match="same corruptions"):
-        corrupted_delta([row], [reference], TASK_CARDS)
-    row["cells"]["fog"]["3"]["metrics"]["depth"]["abs_err"] = math.nan
-    assert math.isnan(corrupted_metrics(row)["depth"]["abs_err"])
-
-
 # -- a whole trial ----------------------------------------------------------------------------------------------------
 
 
@@ -361,12 +285,14 @@ def test_a_trial_records_cells_attacks_and_summary(tmp_path: Path) -> None:
     record = read(run_trial(trial, tmp_path / "runs", tmp_path / "results"))
     robustness = record.result.robustness
     assert robustness is not None
-    assert record.protocol["robustness"]["corruptions"] == [one["name"] for one in robustness["corruptions"]] == list(QUICK)
-    assert set(robustness["cells"]) == set(QUICK)
-    assert all(list(cells) == ["1", "3", "5"] for cells in robustness["cells"].values())
-    assert set(robustness["val"]["cells"]) == set(EXTRA)
-    assert set(robustness["pgd"]["attacks"]["1"]) == {"left", "right", "all"}
-    assert robustness["images"] == 16
-    assert "mean_skill" in robustness["summary"] and robustness["worst"] in QUICK
+    protocol: Any = record.protocol["robustness"]
+    assert protocol["corruptions"] == [corruption.name for corruption in robustness.corruptions] == list(QUICK)
+    assert set(robustness.cells) == set(QUICK)
+    assert all(list(cells) == ["1", "3", "5"] for cells in robustness.cells.values())
+    assert robustness.val is not None and robustness.pgd is not None
+    assert set(robustness.val.cells) == set(EXTRA)
+    assert set(robustness.pgd.attacks["1"]) == {"left", "right", "all"}
+    assert robustness.images == 16
+    assert "mean_skill" in robustness.summary and robustness.worst in QUICK
     base = [robustness]
     assert corrupted_delta(base, base, record.tasks).own.mean == pytest.approx(0)

@@ -1,4 +1,4 @@
-"""Networks of one trunk and a logit per task, for tests of alternating steps: the golden file's, and a drawn one.
+"""Networks of one trunk and a logit per task, for tests of alternating steps: the golden file's, and a random one.
 
 All sizes of the golden network (tests/golden/alternating.npz) are those of its arrays.
 """
@@ -103,7 +103,7 @@ def stored_sizes(kind: str) -> list[int]:
     return sorted({int(key.removeprefix(prefix).split("/")[0]) for key in FILE.files if key.startswith(prefix)})
 
 
-def drawn(scale: Mapping[str, float] | None = None, tasks: int = 4) -> LogitNetwork:
+def random_network(scale: Mapping[str, float] | None = None, tasks: int = 4) -> LogitNetwork:
     """An MLP of random weights: the same ones every time."""
     draw = torch.Generator().manual_seed(0)
     trunk = nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 8), nn.Tanh()).double()
@@ -113,8 +113,8 @@ def drawn(scale: Mapping[str, float] | None = None, tasks: int = 4) -> LogitNetw
     return LogitNetwork(trunk, weights, biases, scale)
 
 
-def drawn_batches(count: int = 5, tasks: int = 4) -> list[Any]:
-    """Random batches for `drawn`."""
+def random_batches(count: int = 5, tasks: int = 4) -> list[Any]:
+    """Random batches for `random_network`."""
     draw = torch.Generator().manual_seed(1)
     return [
         (

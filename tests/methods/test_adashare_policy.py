@@ -195,10 +195,11 @@ def test_forms_of_sharing() -> None:
 
 
 def test_sampling() -> None:
-    own = golden("logits").repeat(4000, 1, 1, 1)
-    keep = sampled(own, torch.rand(own.shape[:-1], generator=torch.Generator().manual_seed(0), dtype=torch.float64))
-    expected = float(golden("logits").softmax(-1)[..., 0].sum())
-    assert float(keep.float().sum() / 4000) == pytest.approx(expected, abs=0.1)
+    draws, probability = 4000, golden("logits").softmax(-1)[..., 0]
+    uniform = torch.rand((draws, TASKS, BLOCKS), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    selected = float(sampled(golden("logits").expand(draws, -1, -1, -1), uniform).float().sum() / draws)
+    error = float((probability * (1 - probability)).sum() / draws) ** 0.5
+    assert selected == pytest.approx(float(probability.sum()), abs=4 * error)
 
 
 @pytest.mark.parametrize("rounds", [4, 40, 400])

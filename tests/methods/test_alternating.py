@@ -21,8 +21,8 @@ from tests.methods.alternating_network import (
     SGD,
     LogitNetwork,
     alternating,
-    drawn,
-    drawn_batches,
+    random_batches,
+    random_network,
     stored,
     stored_batches,
     stored_sizes,
@@ -98,26 +98,26 @@ def test_golden_trajectory(kind: str, size: int, optimizer: str, variant: str, m
 
 # -- what must hold -----------------------------------------------------------------------------------------------------
 
-NAMES = list(drawn().tasks)
+NAMES = list(random_network().tasks)
 ONE_GROUP = [0] * len(NAMES)
 
 
 def trained(
     spec: OptimizerSpec, count: int = 5, scale: Mapping[str, float] | None = None, groups: Any = None, **hypers: Any
 ) -> LogitNetwork:
-    """A drawn network after some alternating steps."""
-    net = drawn(scale)
+    """A random network after some alternating steps."""
+    net = random_network(scale)
     strategy = alternating(net, spec, groups, **hypers)
-    for batch in drawn_batches(count):
+    for batch in random_batches(count):
         strategy.step(batch)
     return net
 
 
 def plain(spec: OptimizerSpec, count: int = 5, scale: Mapping[str, float] | None = None) -> LogitNetwork:
-    """A drawn network after some plain steps."""
-    net = drawn(scale)
+    """A random network after some plain steps."""
+    net = random_network(scale)
     strategy = make("equal", net, make_run(spec=spec))
-    for batch in drawn_batches(count):
+    for batch in random_batches(count):
         strategy.step(batch)
     return net
 
@@ -136,9 +136,9 @@ def test_one_group_is_plain_training_to_the_bit() -> None:
 def test_update_counts() -> None:
     """Shared weights are updated once per group, heads once; an optimizer of its own counts its own batches."""
     for state, counted in (("per_group", 5), ("shared", 5 * len(NAMES))):
-        net = drawn()
+        net = random_network()
         strategy = alternating(net, ADAM, state=state)
-        for batch in drawn_batches():
+        for batch in random_batches():
             strategy.step(batch)
         shared = net.shared_parameters()[0]
         assert strategy.updates_per_step() == len(NAMES)
@@ -150,7 +150,7 @@ def test_update_counts() -> None:
 
 
 def test_an_optimizer_owns_the_shared_weights_and_its_own_heads() -> None:
-    net = drawn()
+    net = random_network()
     strategy = alternating(net, ADAM, (0, 1, 1, 0), group_size=2)
     for number, tasks in enumerate((("t0", "t3"), ("t1", "t2"))):
         owned = {id(weight) for group in strategy.optimizers[f"group{number}"].param_groups for weight in group["params"]}
@@ -158,7 +158,7 @@ def test_an_optimizer_owns_the_shared_weights_and_its_own_heads() -> None:
 
 
 def test_a_step_leaves_other_groups_moments_alone() -> None:
-    net, (first, second) = drawn(), drawn_batches(2)
+    net, (first, second) = random_network(), random_batches(2)
     strategy = alternating(net, ADAM)
     strategy.step(first)
     before = copy.deepcopy(strategy.optimizers["group1"].state_dict()["state"])
@@ -172,7 +172,7 @@ def test_a_step_leaves_other_groups_moments_alone() -> None:
 @pytest.mark.parametrize("state", ["per_group", "shared"])
 def test_a_foreign_step_never_moves_a_head(state: str) -> None:
     """Not even with momentum and weight decay."""
-    net, (first, second) = drawn(), drawn_batches(2)
+    net, (first, second) = random_network(), random_batches(2)
     strategy = alternating(net, OptimizerSpec("adam", lr=1e-2, weight_decay=1e-2), state=state)
     strategy.step(first)
     before = snapshot(net.heads)
@@ -208,7 +208,7 @@ def test_individual_optimizers_differ_by_their_state_alone() -> None:
 
 
 def test_first_adam_step_is_bounded_by_groups_times_lr() -> None:
-    start, groups = drawn().trunk_weights(), len(NAMES)
+    start, groups = random_network().trunk_weights(), len(NAMES)
     moved = {
         state: float((trained(ADAM, 1, state=state).trunk_weights() - start).abs().max()) / ADAM.lr
         for state in ("per_group", "shared")
@@ -219,10 +219,10 @@ def test_first_adam_step_is_bounded_by_groups_times_lr() -> None:
 
 
 def test_decoupled_decay_acts_once_per_group() -> None:
-    net = drawn(dict.fromkeys(NAMES, 0.0))
+    net = random_network(dict.fromkeys(NAMES, 0.0))
     before = net.trunk_weights()
     strategy = alternating(net, OptimizerSpec("adamw", lr=1e-2, weight_decay=0.1))
-    strategy.step(drawn_batches(1)[0])
+    strategy.step(random_batches(1)[0])
     torch.testing.assert_close(net.trunk_weights(), before * (1 - 1e-3) ** len(NAMES))
 
 
@@ -248,10 +248,10 @@ def test_batch_statistics_are_updated_once_per_group_and_work_is_counted_so() ->
 
 def test_clipping_is_per_step() -> None:
     spec = OptimizerSpec("sgd", lr=1.0, momentum=0.0, clip=1e-3)
-    net = drawn()
+    net = random_network()
     strategy = alternating(net, spec)
     start = torch.cat([weight.detach().flatten() for weight in net.parameters()])
-    strategy.step(drawn_batches(1)[0])
+    strategy.step(random_batches(1)[0])
     moved = float((torch.cat([weight.detach().flatten() for weight in net.parameters()]) - start).norm())
     assert 1e-3 < moved <= 1e-3 * len(NAMES) + 1e-9
 
@@ -337,7 +337,7 @@ class TestGroups:
 
 def test_shuffled_order_is_of_the_seed_and_the_epoch() -> None:
     def orders(seed: int) -> list[list[int]]:
-        strategy = alternating(drawn(), ADAM, seed=seed, order="shuffled")
+        strategy = alternating(random_network(), ADAM, seed=seed, order="shuffled")
         return [strategy.sequence() for _ in range(6)]
 
     assert orders(0) == orders(0) != orders(1)

@@ -375,8 +375,9 @@ def test_hand_over_of_the_optimizer() -> None:
     for name, state in after.items():
         # Where the official code loses a state, ours is that of before.
         expected = official.get(name, before[name])
-        for key in ("step", "exp_avg", "exp_avg_sq"):
-            close(state[key].double(), expected[key])
+        for key in ("exp_avg", "exp_avg_sq"):
+            close(state[key], expected[key])
+        close(state["step"].double(), expected["step"], 1e-6)  # torch counts steps in single precision
 
 
 def test_average() -> None:

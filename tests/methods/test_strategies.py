@@ -368,7 +368,8 @@ def test_gramian_is_of_the_tasks_gradients(monkeypatch: pytest.MonkeyPatch) -> N
 
     def watched(gramian: Tensor, losses: TaskLosses) -> Tensor:
         seen.append(gramian)
-        return weights(gramian, losses)
+        coefficients: Tensor = weights(gramian, losses)
+        return coefficients
 
     monkeypatch.setattr(strategy, "weights", watched)
     batch, state = batches(1)[0], copy.deepcopy(net.state_dict())

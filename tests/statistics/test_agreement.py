@@ -1,4 +1,4 @@
-"""How far the structures that several seeds found agree."""
+"""How far the sharing plans of several seeds agree."""
 
 import random
 
@@ -10,7 +10,7 @@ TREE = [[0, 0, 0], [0, 1, 1], [0, 1, 2]]
 SEPARATE, SHARED = [[0, 1, 2]] * 3, [[0, 0, 0]] * 3
 
 
-def test_equal_structures_agree_and_opposite_ones_do_not() -> None:
+def test_equal_plans_agree_and_opposite_ones_do_not() -> None:
     assert agreement([TREE, TREE, TREE]) == pytest.approx(1)
     assert agreement([SHARED, SEPARATE]) == pytest.approx(0)
     assert agreement([TREE, [[0, 0, 0], [0, 1, 1], [0, 1, 1]]]) == pytest.approx(4 / 7)

@@ -1,0 +1,253 @@
+"""Whether a record can be trusted: what is wrong with a file that somebody sent, one line per problem.
+
+That every field has the right form is the business of `mtlbench.records`; here its values are compared with each other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from mtlbench import records
+from mtlbench.errors import UserError
+from mtlbench.records import (
+    CorruptionScores,
+    Evaluation,
+    MergeTree,
+    Plan,
+    Record,
+    Robustness,
+    Scores,
+    TaskInfo,
+    canonical,
+)
+from mtlbench.records.epochs_on_test import EpochsOnTest
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
+"""What a dataset may be called: its leaderboard is a folder of that name."""
+
+TOLERANCE = 1e-6
+
+SIGNED = frozenset({"correlation", "pearson", "spearman", "cosine", "cos", "kappa", "mcc", "r2"})
+"""Metrics whose perfect value is 1 and that can be negative all the same; others of that kind are fractions."""
+
+
+def check_file(path: Path, sources: Mapping[str, str] | None = None) -> list[str]:
+    """Everything that is wrong with one record file, each line with the file's name; empty when it is fine.
+
+    Args:
+        sources: plugin → hash of its source as it is here. A record made by another version of a plugin is reported.
+    """
+    try:
+        record = records.read(path)
+    except UserError as error:
+        return [str(error)]
+    return [f"{path}: {problem}" for problem in problems(record, sources)]
+
+
+def problems(record: Record, sources: Mapping[str, str] | None = None) -> Iterator[str]:
+    """What is wrong with a record that fits the schema."""
+    if not NAME.fullmatch(record.dataset):
+        yield f"dataset {record.dataset!r}: expected letters, digits and _ . + -"
+    identity = hashlib.sha256(canonical(record.protocol).encode()).hexdigest()[:12]
+    if identity != record.protocol_id:
+        yield f"protocol_id {record.protocol_id}, but its card hashes to {identity}: the card was edited, or the id was"
+    yield from _tasks(record.tasks)
+    for name, evaluation in {"val": record.result.val, "test": record.result.test, **record.result.shifted}.items():
+        yield from _evaluation(name, evaluation, record.tasks)
+    for point in record.result.curve:
+        if point.val is not None:
+            yield from _mean_of_skills(f"curve, epoch {point.epoch}", point.val)
+    yield from _costs(record)
+    yield from _selection(record)
+    yield from _reference(record)
+    if record.result.robustness is not None:
+        yield from _robustness(record.result.robustness, record.tasks)
+    if record.result.plan is not None:
+        yield from _plan(record.result.plan, record.tasks)
+    if record.result.artefacts.merge_tree is not None:
+        yield from _merge_tree(record.result.artefacts.merge_tree)
+    if not record.provenance.sources or not all(record.provenance.sources.values()):
+        yield "provenance.sources: the hashes of the plugins' sources are missing"
+    for plugin, digest in (sources or {}).items():
+        if record.provenance.sources.get(plugin, digest) != digest:
+            yield f"provenance.sources: {plugin} is another version than the one here"
+    for plugin in record.method.split("+") if sources is not None else ():
+        if plugin not in record.provenance.sources:
+            yield f"provenance.sources: the hash of its own method {plugin} is missing"
+
+
+def epochs_on_test_problems(record: Record, epochs: EpochsOnTest) -> Iterator[str]:
+    """What is wrong with the file of epochs on test that lies beside a record."""
+    if epochs.record != record.id:
+        yield f"is of record {epochs.record}, and lies beside {record.id}"
+    elif not epochs.test:
+        yield "has no epoch"
+    elif not epochs.fits(record):
+        yield "its epochs are not those of the record, which was trained again; run `mtlbench selection-bias`"
+    for epoch, evaluation in epochs.test.items():
+        yield from _evaluation(f"epoch {epoch}", evaluation, record.tasks)
+        if set(evaluation.skill) != set(record.result.test.skill):
+            yield f"epoch {epoch}: has skills of other tasks than the record"
+
+
+def _tasks(tasks: list[TaskInfo]) -> Iterator[str]:
+    if not tasks:
+        yield "tasks: none"
+    if len({task.name for task in tasks}) < len(tasks):
+        yield "tasks: a name stands twice"
+    for task in tasks:
+        names = [metric.name for metric in task.metrics]
+        if task.primary not in names:
+            yield f"task {task.name}: its primary metric {task.primary!r} is not among {', '.join(names)}"
+        if len(set(names)) < len(names):
+            yield f"task {task.name}: a metric stands twice"
+        if "+" in task.name:
+            yield f"task {task.name}: + joins the names of tasks, and stands in none"
+        for metric in task.metrics:
+            if not math.isfinite(metric.perfect):
+                yield f"task {task.name}: the perfect {metric.name} is {metric.perfect}, expected a finite number"
+
+
+def _evaluation(name: str, evaluation: Evaluation, tasks: list[TaskInfo]) -> Iterator[str]:
+    for task in tasks:
+        metrics = evaluation.metrics.get(task.name)
+        if metrics is None:
+            yield f"{name}: task {task.name} has no metrics"
+            continue
+        for metric in task.metrics:
+            where = f"{name}: {task.name}.{metric.name}"
+            value = metrics.get(metric.name)
+            if value is None:
+                yield f"{where} is missing"
+            elif math.isinf(value):
+                yield f"{where} is infinite"
+            elif (value - metric.perfect) * (1 if metric.higher_is_better else -1) > TOLERANCE * max(
+                1.0, abs(metric.perfect)
+            ):
+                yield f"{where} = {value:g} is better than perfect ({metric.perfect:g})"
+            elif value < -TOLERANCE and metric.higher_is_better and metric.perfect in (1, 100) and metric.name not in SIGNED:
+                yield f"{where} = {value:g} is negative, and a fraction cannot be"
+        yield from _skill(name, evaluation, task)
+    yield from _mean_of_skills(name, evaluation)
+
+
+def _mean_of_skills(name: str, evaluation: Evaluation) -> Iterator[str]:
+    """Skills in their range, and their mean: all that curves are drawn from, of which records have many points."""
+    skills = evaluation.skill.values()
+    mean = sum(skills) / len(skills) if skills else math.nan
+    if not _equal(mean, evaluation.mean_skill):
+        yield f"{name}: mean_skill is {evaluation.mean_skill:g}, but the tasks' skills have the mean {mean:g}"
+    if skills and not -1 - TOLERANCE <= min(skills) <= max(skills) <= 1 + TOLERANCE:
+        yield f"{name}: skills from {min(skills):g} to {max(skills):g}, expected −1 to 1"
+
+
+def _skill(name: str, evaluation: Evaluation, task: TaskInfo) -> Iterator[str]:
+    """Skill against the metric it comes from: (c − m)/(c − p), −1 for a metric that is not finite, and at worst."""
+    value = evaluation.metrics[task.name].get(task.primary, math.nan)
+    perfect = next((metric.perfect for metric in task.metrics if metric.name == task.primary), math.nan)
+    constant = evaluation.constant.get(task.name, math.nan)
+    if constant == perfect or not math.isfinite(constant):
+        expected = None
+    elif not math.isfinite(value):
+        expected = -1.0
+    else:
+        expected = max(-1.0, (constant - value) / (constant - perfect))
+    given = evaluation.skill.get(task.name)
+    if (given is None) != (expected is None) or (given is not None and expected is not None and not _equal(given, expected)):
+        yield f"{name}: skill of {task.name} is {_shown(given)}, but its metrics give {_shown(expected)}"
+
+
+def _costs(record: Record) -> Iterator[str]:
+    cost, measured = record.result.cost, record.measured
+    for name, positive in (
+        ("parameters.total", cost.parameters.get("total", 0)),
+        ("flops.all", cost.flops.get("all", 0)),
+        ("images", cost.images),
+        ("updates", cost.updates),
+        ("training_flops", cost.training_flops),
+    ):
+        if positive <= 0:
+            yield f"cost.{name} is {positive}, expected more than 0"
+    if cost.parameters.get("shared", 0) > cost.parameters.get("total", 0):
+        yield "cost.parameters: more are shared than there are"
+    for name, number in record.result.extra.items():
+        if not math.isfinite(number):
+            yield f"{name} is {number}, expected a finite number"
+    for name, number in (
+        ("training_seconds", measured.training_seconds),
+        ("evaluation_seconds", measured.evaluation_seconds),
+        ("peak_memory_bytes", measured.peak_memory_bytes),
+    ):
+        if not math.isfinite(number):
+            yield f"measured.{name} is {number}, expected a finite number"
+        if number < 0:
+            yield f"measured.{name} is negative"
+
+
+def _reference(record: Record) -> Iterator[str]:
+    """What Δ is measured against are networks of their own: anything else would make the others look better or worse."""
+    table = record.result.plan.table if record.result.plan is not None else []
+    variants = [[variant for variant in row if variant is not None] for row in table]
+    shared = record.result.cost.parameters.get("shared", 0) > 0 or any(len(set(row)) < len(row) for row in variants)
+    if record.reference and shared:
+        yield f"reference: {record.method} shares parameters between tasks, and what Δ is measured against shares none"
+
+
+def _selection(record: Record) -> Iterator[str]:
+    parts, tasks = "+".join(record.result.selected), "+".join(task.name for task in record.tasks)
+    if sorted(parts.split("+")) != sorted(tasks.split("+")):
+        yield f"selected: its parts are {', '.join(record.result.selected) or 'none'}, expected each task in one of them"
+    epochs = {point.epoch for point in record.result.curve if point.selectable}
+    for part, epoch in record.result.selected.items():
+        if epochs and epoch not in epochs:
+            yield f"selected: epoch {epoch} of {part} is not a selectable epoch of the curve"
+    for before, after in zip(record.result.curve, record.result.curve[1:], strict=False):
+        if after.images < before.images or after.training_flops < before.training_flops:
+            yield f"curve: costs fall from epoch {before.epoch} to {after.epoch}"
+            break
+
+
+def _plan(plan: Plan, tasks: list[TaskInfo]) -> Iterator[str]:
+    names = [task.name for task in tasks]
+    if sorted(plan.tasks) != sorted(names):
+        yield f"plan: its tasks are {', '.join(plan.tasks)}, those of the record {', '.join(names)}"
+
+
+def _merge_tree(tree: MergeTree) -> Iterator[str]:
+    for frame in tree.frames:
+        for name, positive in (("parameters", frame.parameters), ("flops", frame.flops)):
+            if positive <= 0:
+                yield f"artefacts.merge_tree, epoch {frame.epoch}: {name} is {positive}, expected more than 0"
+
+
+def _robustness(robustness: Robustness, tasks: list[TaskInfo]) -> Iterator[str]:
+    """Every cell and attack is of the record's tasks and metrics."""
+    metrics = {task.name: {metric.name for metric in task.metrics} for task in tasks}
+    scored = [*_cells("robustness", robustness)]
+    if robustness.val is not None:
+        scored += _cells("robustness.val", robustness.val)
+    if robustness.pgd is not None:
+        for radius, attacks in robustness.pgd.attacks.items():
+            scored += [(f"robustness: PGD {radius} on {task}", scores) for task, scores in attacks.items()]
+    for where, scores in scored:
+        given = {task: set(values) for task, values in scores.metrics.items()}
+        if given != metrics or not scores.skill.keys() <= metrics.keys():
+            yield f"{where}: its tasks and metrics are not those of the record"
+
+
+def _cells(name: str, corruptions: CorruptionScores) -> Iterator[tuple[str, Scores]]:
+    for corruption, by_severity in corruptions.cells.items():
+        for severity, scores in by_severity.items():
+            yield f"{name}: {corruption} at severity {severity}", scores
+
+
+def _equal(a: float, b: float) -> bool:
+    return (math.isnan(a) and math.isnan(b)) or math.isclose(a, b, rel_tol=TOLERANCE, abs_tol=TOLERANCE)
+
+
+def _shown(value: float | None) -> str:
+    return "left out" if value is None else f"{value:.6g}"
