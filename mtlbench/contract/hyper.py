@@ -10,7 +10,6 @@ Nothing is read from a global configuration.
 from __future__ import annotations
 
 import inspect
-import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -65,7 +64,6 @@ class HyperInfo:
     search: Search | None
     help: str
     bounds: Bounds
-    check: str | None = None
 
 
 def Hyper(  # noqa: N802
@@ -80,7 +78,6 @@ def Hyper(  # noqa: N802
     choices: tuple[object, ...] | None = None,
     min_length: int | None = None,
     max_length: int | None = None,
-    check: str | None = None,
 ) -> Value:
     """Declare a hyper-parameter: `width: int = Hyper(64, ge=1, help="channels of the fusion")`.
 
@@ -93,7 +90,7 @@ def Hyper(  # noqa: N802
         min_length, max_length: bounds of a collection's length.
     """
     # A type checker sees the attribute's value; `Configurable` replaces the declaration by the default.
-    return cast(Value, HyperInfo(default, search, help, Bounds(ge, gt, le, lt, choices, min_length, max_length), check))
+    return cast(Value, HyperInfo(default, search, help, Bounds(ge, gt, le, lt, choices, min_length, max_length)))
 
 
 class Configurable:
@@ -152,15 +149,7 @@ def _checked(value: Any, kind: Any, info: HyperInfo, where: str) -> Any:
     name = where.rsplit(" ", 1)[-1]
     if not info.bounds.admit(result):
         raise UserError(f"{where} = {value!r} is out of range: expected {info.bounds.describe(name)}. {info.help}")
-    if info.check is not None and not eval(info.check, {"__builtins__": {"len": len, "all": all}}, {"v": result}):
-        condition = re.sub(r"\bv\b", name_of(where), info.check)
-        raise UserError(f"{where} = {value!r} is out of range: expected {condition}. {info.help}")
     return result
-
-
-def name_of(where: str) -> str:
-    """The bare name at the end of `owner: name`."""
-    return where.rsplit(" ", 1)[-1]
 
 
 def _type_name(kind: Any) -> str:

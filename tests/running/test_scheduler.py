@@ -28,7 +28,7 @@ class FavourFirst(Strategy):
     total = L_1 + r · Σ_{t>1} L_t
     """
 
-    rest: float = Hyper(0.5, search=Uniform(0.0, 1.0), check="0 <= v <= 1", help="weight r of the other tasks")
+    rest: float = Hyper(0.5, search=Uniform(0.0, 1.0), ge=0, le=1, help="weight r of the other tasks")
 
     def step(self, batch):
         losses = self.losses(batch)
@@ -41,7 +41,7 @@ class FavourFirst(Strategy):
 def command(folder: Path, *words: str, epochs: int = 2) -> list[str]:
     base = [sys.executable, "-m", "mtlbench", *words, "--epochs", str(epochs), "--cache", str(folder / "cache")]
     for option in TINY:
-        base += ["--option", option]
+        base += ["--dataset-arg", option]
     return base
 
 
