@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from mtlbench.conformance.architectures import check_finite, named
+from mtlbench.conformance import strategy_invariances
 from mtlbench.conformance.examples import (
     PartlySharedTrunk,
-    SeparateTrunks,
     SharedTrunk,
-    SignDescentSpec,
     build_example,
     dense_tasks,
     make_batch,
@@ -22,43 +19,20 @@ from mtlbench.conformance.examples import (
     snapshot,
 )
 from mtlbench.conformance.json_values import require_json
+from mtlbench.conformance.network_checks import check_finite, named
+from mtlbench.conformance.strategy_subject import (
+    PLAIN_SGD,
+    TOLERANCE,
+    StrategySubject,
+    batches,
+    difference,
+    losses_of,
+    relative_difference,
+    train,
+)
 from mtlbench.conformance.suite import Failed, NotApplicable, Suite, seed_everything
-from mtlbench.contract import Architecture, Batch, JacobianStrategy, OptimizerSpec, Run, Strategy, TaskLosses
-from mtlbench.tasks import Task
+from mtlbench.contract import JacobianStrategy, OptimizerSpec
 from mtlbench.training.updates import UpdateCounter
-
-INVARIANCES = ("one_task", "task_order", "loss_scale")
-
-PLAIN_SGD = OptimizerSpec("sgd", lr=1e-3, momentum=0.0)
-
-TOLERANCE = 1e-3
-"""Of the way that training moved the weights: ten times what rounding leaves."""
-
-
-@dataclass(frozen=True)
-class StrategySubject:
-    """A strategy to be checked, with its hyper-parameters at their defaults."""
-
-    name: str
-    cls: type[Strategy]
-
-    def create(self, network: Architecture, run: Run | None = None) -> Strategy:
-        """The strategy before `start`."""
-        return self.cls(network, run or make_run(), self.cls.configure({}, self.name))
-
-    def start(self, network: Architecture, run: Run | None = None) -> Strategy:
-        """The strategy after `start`."""
-        strategy = self.create(network, run)
-        strategy.start()
-        return strategy
-
-    def networks(self) -> list[Architecture]:
-        """Networks that the strategy means something on."""
-        kinds: list[type[Architecture]] = [SharedTrunk, PartlySharedTrunk]
-        if not self.cls.needs_sharing:
-            kinds.append(SeparateTrunks)
-        return [build_example(kind) for kind in kinds]
-
 
 SUITE = Suite[StrategySubject]()
 
@@ -137,6 +111,25 @@ def partly_labelled(subject: StrategySubject) -> None:
 
 
 @SUITE.add
+def absent_tasks(subject: StrategySubject) -> None:
+    """Where a batch lacks labels of a task, weights that the strategy learns and that get no gradient stay."""
+    strategy = subject.start(build_example(SharedTrunk))
+    if not list(strategy.parameters()):
+        raise NotApplicable("it learns no weights of its own")
+    for batch in batches(2):
+        strategy.step(batch)
+    for absent in strategy.tasks:
+        before = snapshot(strategy)
+        strategy.step(make_batch(dense_tasks(), unlabelled=[absent]))
+        for name, weight in strategy.named_parameters():
+            if weight.grad is not None and bool((weight != before[name])[weight.grad == 0].any()):
+                raise Failed(
+                    f"in a batch without labels of {absent}, momentum moves a part of {name} whose gradient is zero: "
+                    "learn one parameter per task, and leave those of absent tasks out"
+                )
+
+
+@SUITE.add
 def no_labels(subject: StrategySubject) -> None:
     """A batch without any label moves nothing and has no losses."""
     network = build_example(SharedTrunk)
@@ -186,54 +179,8 @@ def nan_is_reported(subject: StrategySubject) -> None:
         raise Failed(f"the loss of {' and '.join(hidden) or 'every task'} was NaN, and `step` hides it")
 
 
-@SUITE.add
-def one_task(subject: StrategySubject) -> None:
-    """`one_task`, where declared: a single task is trained as plain training does."""
-    require_declared(subject, "one_task")
-    for task in dense_tasks():
-        ours, plain = build_example(SharedTrunk, [task]), build_example(SharedTrunk, [task])
-        train(subject.start(ours, make_run(PLAIN_SGD)), batches(2, [task]), epochs=2)
-        strategy = Strategy(plain, make_run(PLAIN_SGD), {})
-        strategy.start()
-        train(strategy, batches(2, [task]), epochs=2)
-        if (differing := relative_difference(plain, ours, [task])) > TOLERANCE:
-            raise Failed(
-                f"{task.name} alone ends {differing:.1%} of the way off plain training: mend the step, or leave "
-                "'one_task' out of `invariances`"
-            )
-
-
-@SUITE.add
-def task_order(subject: StrategySubject) -> None:
-    """`task_order`, where declared: the order of the tasks changes nothing."""
-    tasks = dense_tasks()
-    differing = relative_difference(ordered_end(subject, tasks), ordered_end(subject, tasks[::-1]), tasks)
-    holds = differing <= TOLERANCE
-    require_declared(subject, "task_order", "it holds here, and may be declared" if holds else "it does not hold")
-    if not holds:
-        raise Failed(
-            f"with the tasks in reverse order the weights end {differing:.1%} of the way off: draw and decide by the task's "
-            "name, or leave 'task_order' out of `invariances`"
-        )
-
-
-@SUITE.add
-def loss_scale(subject: StrategySubject) -> None:
-    """`loss_scale`, where declared: a scaled loss changes nothing for an optimizer that ignores a gradient's length."""
-    require_declared(subject, "loss_scale")
-    ends = []
-    for factor in (1.0, 4.0):
-        tasks = dense_tasks()
-        scale_loss(tasks[1], factor)
-        network = build_example(SharedTrunk, tasks)
-        train(subject.start(network, make_run(SignDescentSpec(lr=1e-3))), batches(2))
-        ends.append(network)
-    # Rounding decides the sign of a gradient that is zero but for it.
-    if (agreement := agreeing(*ends)) < 0.99:
-        raise Failed(
-            f"with one loss scaled by 4, {1 - agreement:.0%} of the weights step the other way: mend the step, or leave "
-            "'loss_scale' out of `invariances`"
-        )
+for _property in (strategy_invariances.one_task, strategy_invariances.task_order, strategy_invariances.loss_scale):
+    SUITE.add(_property)
 
 
 @SUITE.add
@@ -330,93 +277,4 @@ def plain_data(subject: StrategySubject) -> None:
         train(strategy, batches(1))
 
 
-@SUITE.add
-def invariances(subject: StrategySubject) -> None:
-    """`invariances` holds known words, and a strategy of gradients says that it needs shared weights."""
-    if unknown := subject.cls.invariances - set(INVARIANCES):
-        raise Failed(f"`invariances` holds {', '.join(map(repr, sorted(unknown)))}: known are {', '.join(INVARIANCES)}")
-    if issubclass(subject.cls, JacobianStrategy) and not subject.cls.needs_sharing:
-        raise Failed("a JacobianStrategy combines gradients of shared weights: `needs_sharing` must stay True")
-
-
-# -- what the properties are made of --------------------------------------------------------------------------------------
-
-
-def batches(
-    count: int, tasks: Sequence[Task] | None = None, unlabelled: Mapping[int, Sequence[str]] | None = None, seed: int = 0
-) -> list[Batch]:
-    """Random batches; `unlabelled` names, by batch, the tasks that lack their labels."""
-    # Drawn for all tasks, so that a task has the same targets among any others.
-    drawn = [make_batch(dense_tasks(), seed + number, (unlabelled or {}).get(number, ())) for number in range(count)]
-    if tasks is None:
-        return drawn
-    names = [task.name for task in tasks]
-    return [
-        replace(
-            batch,
-            targets={name: batch.targets[name] for name in names},
-            labelled={name: batch.labelled[name] for name in names},
-        )
-        for batch in drawn
-    ]
-
-
-def losses_of(strategy: Strategy, batch: Batch) -> TaskLosses:
-    """What a step returns."""
-    returned = strategy.step(batch)
-    if not isinstance(returned, dict):
-        raise Failed(f"`step` returned {type(returned).__name__}: return the losses, a dict of task → scalar")
-    return returned
-
-
-def train(strategy: Strategy, data: Sequence[Batch], epochs: int = 1) -> None:
-    """Train as the harness does: steps, then the end of the epoch."""
-    for _ in range(epochs):
-        sums = dict.fromkeys(strategy.tasks, 0.0)
-        for batch in data:
-            returned = strategy.step(batch)
-            # What `step` returns is another property's business.
-            for task, loss in returned.items() if isinstance(returned, dict) else ():
-                sums[task] += float(torch.as_tensor(loss).detach()) / len(data)
-        strategy.end_epoch(sums)
-        strategy.run.epoch += 1
-
-
-def ordered_end(subject: StrategySubject, tasks: Sequence[Task]) -> Architecture:
-    """A network after one epoch with its tasks in the given order."""
-    network = build_example(SharedTrunk, tasks)
-    train(subject.start(network, make_run(PLAIN_SGD)), batches(2, tasks))
-    return network
-
-
-def difference(network: nn.Module, other: nn.Module) -> float:
-    """The largest difference of any single weight."""
-    weights = dict(other.named_parameters())
-    largest = [(weight - weights[name]).detach().abs().max() for name, weight in network.named_parameters()]
-    value = float(torch.stack(largest).max())
-    return value if value == value else float("inf")
-
-
-def relative_difference(network: Architecture, other: Architecture, tasks: Sequence[Task]) -> float:
-    """The same, as a fraction of the furthest that training moved a weight of a `SharedTrunk`."""
-    apart, moved = difference(network, other), difference(network, build_example(SharedTrunk, tasks))
-    return apart / moved if moved > 0 else float(apart > 0)
-
-
-def agreeing(network: nn.Module, other: nn.Module) -> float:
-    """The fraction of single weights that are equal."""
-    weights = dict(other.named_parameters())
-    equal = [((weight - weights[name]).abs() < 1e-6).flatten() for name, weight in network.named_parameters()]
-    return float(torch.cat(equal).float().mean())
-
-
-def scale_loss(task: Task, factor: float) -> None:
-    """Multiply the loss of this one task object."""
-    loss = task.loss
-    setattr(task, "loss", lambda prediction, target: factor * loss(prediction, target))  # noqa: B010
-
-
-def require_declared(subject: StrategySubject, invariance: str, observed: str = "") -> None:
-    """Raises unless the strategy promises the invariance."""
-    if invariance not in subject.cls.invariances:
-        raise NotApplicable(f"not promised{f'; {observed}' if observed else ''}")
+SUITE.add(strategy_invariances.invariances)

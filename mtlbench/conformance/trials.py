@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from mtlbench.config.plugins import Registry
-from mtlbench.conformance.architectures import check_deployed, check_owners, check_parts, check_plain_data, check_restored
+from mtlbench.conformance.network_checks import check_deployed, check_owners, check_parts, check_plain_data, check_restored
 from mtlbench.conformance.suite import Failed, NotApplicable, Suite, seed_everything
 from mtlbench.planning.expansion import expand
 from mtlbench.planning.experiment import make_experiment

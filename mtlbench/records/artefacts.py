@@ -6,17 +6,22 @@ A method may add keys of its own to an artefact, and artefacts of other kinds.
 from __future__ import annotations
 
 from pydantic import ConfigDict, Field, StrictBool, StrictInt, model_validator
-from typing_extensions import Self
 
 from mtlbench.records.model import SparseModel
-from mtlbench.records.values import Count, Json, Matrix, Names, Number, require_shape
+from mtlbench.records.values import Count, Matrix, Names, Number, as_json, require_shape
 
 
 class Artefact(SparseModel):
     """Something that a method leaves in a record, with keys of its own beside the typed ones."""
 
     model_config = ConfigDict(extra="allow")
-    __pydantic_extra__: dict[str, Json]
+
+    @model_validator(mode="after")
+    def _other_keys_are_json(self) -> Artefact:
+        others = self.model_extra or {}
+        for name, value in others.items():
+            others[name] = as_json(value)
+        return self
 
 
 class PolicyEpoch(Artefact):
@@ -50,7 +55,7 @@ class Policy(Artefact):
     history: list[PolicyEpoch] = Field(default_factory=list)
 
     @model_validator(mode="after")
-    def _has_shapes(self) -> Self:
+    def _has_shapes(self) -> Policy:
         tasks, blocks = len(self.tasks), len(self.blocks)
         require_shape("probability", self.probability, tasks, blocks)
         require_shape("decision", self.decision, tasks, blocks)
@@ -90,7 +95,7 @@ class SimilarityTest(Artefact):
     after: Matrix | None
 
     @model_validator(mode="after")
-    def _has_shapes(self) -> Self:
+    def _has_shapes(self) -> SimilarityTest:
         for name, matrix in (("before", self.before), ("after", self.after)):
             if matrix is not None:
                 require_shape(name, matrix, len(self.tasks), len(self.tasks))
@@ -114,7 +119,7 @@ class MergeTree(Artefact):
     measure: str = "CKA of the tasks' features"
 
     @model_validator(mode="after")
-    def _has_shapes(self) -> Self:
+    def _has_shapes(self) -> MergeTree:
         for frame in self.frames:
             require_shape(f"table of epoch {frame.epoch}", frame.table, len(self.units), len(self.tasks))
         return self

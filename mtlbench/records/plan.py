@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pydantic import model_validator
-from typing_extensions import Self
 
 from mtlbench.records.model import RecordModel
 from mtlbench.records.values import Count, Names, require_shape
@@ -23,6 +22,6 @@ class Plan(RecordModel):
     table: list[list[Count | None]]
 
     @model_validator(mode="after")
-    def _has_shape(self) -> Self:
+    def _has_shape(self) -> Plan:
         require_shape("table", self.table, len(self.depths), len(self.tasks))
         return self

@@ -6,7 +6,6 @@ import math
 from typing import Annotated
 
 from pydantic import AfterValidator, Field, StrictFloat, StrictInt, model_validator
-from typing_extensions import Self
 
 from mtlbench.records.model import RecordModel, SparseModel
 from mtlbench.records.values import Count, Number, Positive
@@ -77,7 +76,7 @@ class CorruptionScores(SparseModel):
     cells: Cells
 
     @model_validator(mode="after")
-    def _is_complete(self) -> Self:
+    def _is_complete(self) -> CorruptionScores:
         if sorted(corruption.name for corruption in self.corruptions) != sorted(self.cells):
             raise ValueError("the described corruptions are not those of its cells")
         expected = {str(severity) for severity in self.severities}

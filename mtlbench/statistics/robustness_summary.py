@@ -7,8 +7,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypedDict
 
-from typing_extensions import NotRequired
-
 from mtlbench.records import CorruptionScores, Robustness, Scores
 
 
@@ -38,11 +36,14 @@ SUMMARY: Mapping[str, SummaryColumn] = {
 """The numbers of `summarise`, in the order tables show them; `pgd_<radius>` (skill, attack on all tasks) follow."""
 
 
-class Summary(TypedDict):
-    """Keys of `Robustness` that follow from the others; `worst` is absent where nothing was corrupted."""
-
+class _Numbers(TypedDict):
     summary: dict[str, float]
-    worst: NotRequired[str]
+
+
+class Summary(_Numbers, total=False):
+    """Keys of `Robustness` that follow from the others: `summary`, and `worst` where something was corrupted."""
+
+    worst: str
 
 
 def summarise(robustness: Robustness | Mapping[str, object], clean_skill: float) -> Summary:

@@ -383,6 +383,25 @@ class Faulty(Strategy):
         "partly_labelled",
         r"heads\.depth\..*, owned by depth alone, moves in a batch without their labels",
     ),
+    "one_vector_for_all_tasks": Fault(
+        '''
+class Faulty(Strategy):
+    """Learns the weights of all tasks in one vector, which momentum moves as a whole."""
+
+    invariances: ClassVar[frozenset[str]] = frozenset({"task_order"})
+
+    def setup(self):
+        self.s = self.learn(torch.zeros(len(self.tasks)))
+
+    def step(self, batch):
+        losses = self.losses(batch)
+        s = dict(zip(self.tasks, self.s))
+        self.descend({task: (torch.exp(-s[task]) * loss + s[task]) / 2 for task, loss in losses.items()})
+        return losses
+''',
+        "absent_tasks",
+        r"in a batch without labels of segmentation, momentum moves a part of s whose gradient is zero",
+    ),
     "fails_without_labels": Fault(
         '''
 class Faulty(Strategy):

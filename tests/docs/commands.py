@@ -6,7 +6,7 @@ import argparse
 import re
 import shlex
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import cast
 
@@ -36,8 +36,11 @@ class Refused(Exception):
     """A documented command does not work: says how."""
 
 
-def execute(words: list[str], folder: Path) -> str:
+def execute(words: list[str], folder: Path, checked: Collection[str] = ()) -> str:
     """Try one command, in a working folder; returns what was done: "run", "planned" or "parsed".
+
+    Args:
+        checked: plugins whose conformance properties were checked already.
 
     Raises:
         Refused: it does not work, or is none of ours.
@@ -45,7 +48,7 @@ def execute(words: list[str], folder: Path) -> str:
     words = without_place(words)
     if words[0] == "make":
         commands = list(commands_of_make(words))
-        return execute(commands[0], folder) if commands else "parsed"
+        return execute(commands[0], folder, checked) if commands else "parsed"
     if words[0] != "mtlbench":
         raise Refused(f"`{shlex.join(words)}` is no command of mtlbench or make: mark the block with the reason")
     arguments = parsed(words[1:])
@@ -53,7 +56,7 @@ def execute(words: list[str], folder: Path) -> str:
         if not plan(arguments):
             raise Refused(f"`{shlex.join(words)}` plans no trial")
         return "planned"
-    if arguments.command in RUN and is_cheap(arguments, folder):
+    if arguments.command in RUN and is_cheap(arguments, folder, checked):
         if (code := main(words[1:])) != 0:
             raise Refused(f"`{shlex.join(words)}` ends with exit code {code}")
         return "run"
@@ -94,11 +97,13 @@ def parsed(words: list[str]) -> argparse.Namespace:
         raise Refused(f"`mtlbench {shlex.join(words)}` is refused by the parser") from None
 
 
-def is_cheap(arguments: argparse.Namespace, folder: Path) -> bool:
+def is_cheap(arguments: argparse.Namespace, folder: Path, checked: Collection[str]) -> bool:
     """Whether a command takes seconds and leaves nothing but in the working folder."""
     if arguments.command == "check":
         # The repository's own plugins are checked elsewhere.
-        return any(folder in plugin.path.parents for plugin in plugins_of(arguments, arguments.name))
+        return arguments.name not in checked and any(
+            folder in plugin.path.parents for plugin in plugins_of(arguments, arguments.name)
+        )
     if arguments.command == "data":
         return not (arguments.download or arguments.prepare or arguments.show)
     return True

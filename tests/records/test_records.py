@@ -81,6 +81,10 @@ def test_python_values_become_json() -> None:
             as_json(value)
     record = fabricate.record(changed={"width": (1, 2)})
     assert record.changed == {"width": [1, 2]}
+    artefacts = Artefacts.model_validate({"groups": (("a", "b"), ("c",))})
+    assert artefacts.model_dump() == {"groups": [["a", "b"], ["c"]]}
+    with pytest.raises(ValidationError, match="no set"):
+        Artefacts.model_validate({"groups": {"a"}})
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int64", "float32", "float64"])
