@@ -29,11 +29,7 @@ MOST_EVOLUTIONS = 8
 
 
 def draw_policy(policy: Policy, stem: Path) -> list[Path]:
-    """Write the picture as PNG and SVG: decisions, correlation of the tasks' policies and, where known, the history.
-
-    Args:
-        stem: of the files; an ending is replaced.
-    """
+    """Write the picture as PNG and SVG: decisions, correlation of the tasks' policies and, where known, the history."""
     tasks, blocks = len(policy.tasks), len(policy.blocks)
     height = max(1.5, 0.34 * tasks) + 1.5
     width = max(7.5, 0.52 * blocks + 3.4 + 0.3 * tasks)
@@ -45,7 +41,7 @@ def draw_policy(policy: Policy, stem: Path) -> list[Path]:
         _correlation(parts[0], right, policy)
         if policy.history:
             _evolution(parts[1], policy)
-        return save_figure(figure, stem.with_suffix(""))
+        return save_figure(figure, stem)
 
 
 def _decisions(figure: SubFigure, axes: Axes, policy: Policy) -> None:

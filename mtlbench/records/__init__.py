@@ -29,10 +29,6 @@ from mtlbench.records.record import (
 )
 from mtlbench.records.robustness import Attacks, Corruption, CorruptionScores, Robustness, Scores
 
-# Former names.
-MetricCard = MetricInfo
-TaskCard = TaskInfo
-
 __all__ = [
     "SCHEMA_VERSION",
     "Artefacts",
@@ -46,7 +42,6 @@ __all__ = [
     "Latency",
     "Measured",
     "MergeTree",
-    "MetricCard",
     "MetricInfo",
     "Packed",
     "Plan",
@@ -59,7 +54,6 @@ __all__ = [
     "Robustness",
     "Scores",
     "SimilarityTest",
-    "TaskCard",
     "TaskInfo",
     "TreeFrame",
     "WeightTravel",

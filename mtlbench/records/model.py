@@ -12,10 +12,6 @@ class RecordModel(BaseModel):
 
     model_config = ConfigDict(extra="forbid", ser_json_inf_nan="constants")
 
-    def __getitem__(self, name: str) -> Any:
-        """An attribute by its name, for callers that still read records as dictionaries; no type checker sees it."""
-        return getattr(self, name)
-
 
 class SparseModel(RecordModel):
     """A part of a record with optional keys: those that were not given are not written either.

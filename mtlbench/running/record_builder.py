@@ -18,7 +18,7 @@ from mtlbench.measure.provenance import provenance
 from mtlbench.measure.robustness import evaluate_robustness
 from mtlbench.planning.protocol import protocol_id
 from mtlbench.planning.trial_spec import TrialSpec
-from mtlbench.records import Cost, Measured, MetricCard, Packed, Provenance, Record, Result, TaskCard
+from mtlbench.records import Cost, Measured, MetricInfo, Packed, Provenance, Record, Result, TaskInfo
 from mtlbench.tasks.base import Task
 from mtlbench.training.diagnostics import Diagnostics
 from mtlbench.training.state import TrainingState
@@ -39,7 +39,7 @@ def build_record(
         seed=spec.seed,
         hypers={**method.architecture_hypers, **method.strategy_hypers},
         changed=method.changed,
-        tasks=[task_card(task) for task in data.dataset.tasks],
+        tasks=[task_info(task) for task in data.dataset.tasks],
         protocol=spec.protocol,
         protocol_id=protocol_id(spec.protocol),
         provenance=Provenance(
@@ -118,10 +118,10 @@ def distances(diagnostics: Diagnostics | None) -> dict[str, float]:
     }
 
 
-def task_card(task: Task) -> TaskCard:
+def task_info(task: Task) -> TaskInfo:
     """A task as its records describe it."""
     metrics = [
-        MetricCard(name=metric.name, higher_is_better=metric.higher_is_better, perfect=metric.perfect, unit=metric.unit)
+        MetricInfo(name=metric.name, higher_is_better=metric.higher_is_better, perfect=metric.perfect, unit=metric.unit)
         for metric in task.metrics
     ]
-    return TaskCard(name=task.name, kind=task.kind, metrics=metrics, primary=task.primary.name)
+    return TaskInfo(name=task.name, kind=task.kind, metrics=metrics, primary=task.primary.name)

@@ -66,17 +66,18 @@ def test_killed_after_every_epoch_the_record_is_the_same(
     warm_up = {"warm-up"} if budget == "paper" or "warm_up" in hypers else set()
     names = {"policy learning", "retraining" if hypers["samples"] == 1 else "retraining 2"}
     assert names | warm_up <= {point.phase for point in whole.curve}
-    policy = whole.artefacts["policy"]
-    assert len(policy["history"]) == sum(point.phase == "policy learning" for point in whole.curve)
-    assert policy["decision"] == policy["samples"][policy["chosen"]]
+    policy = whole.artefacts.policy
+    assert policy is not None and policy.model_extra is not None
+    assert len(policy.history) == sum(point.phase == "policy learning" for point in whole.curve)
+    assert policy.decision == policy.model_extra["samples"][policy.model_extra["chosen"]]
     assert whole.plan is not None
-    executed = [[entry is not None for entry in row] for row in whole.plan["table"][1:]]
-    assert [list(row) for row in zip(*executed, strict=True)] == policy["decision"]
+    executed = [[entry is not None for entry in row] for row in whole.plan.table[1:]]
+    assert [list(row) for row in zip(*executed, strict=True)] == policy.decision
     selected = whole.curve[next(iter(whole.selected.values()))]
     assert selected.selectable and selected.phase.startswith("retraining")
     best = max(point.val.mean_skill for point in whole.curve if point.selectable and point.val is not None)
     assert selected.val is not None and selected.val.mean_skill == best
-    draw_policy(policy, tmp_path / "policy.png")
+    draw_policy(policy, tmp_path / "policy")
     assert Image.open(tmp_path / "policy.png").width > 300
 
 
@@ -87,6 +88,7 @@ def test_killed_after_every_epoch_the_record_is_the_same(
 def test_columns_and_pictures(cache: Path, tmp_path: Path, method: str, dataset: str) -> None:
     result = record(spec(cache, method, dataset), tmp_path).result
     assert {"sparsity", "blocks shared", "blocks used"} <= set(result.extra)
-    assert result.plan is not None and set(result.test.metrics) == set(result.plan["tasks"])
-    draw_policy(result.artefacts["policy"], tmp_path / "policy")
+    assert result.plan is not None and set(result.test.metrics) == set(result.plan.tasks)
+    assert result.artefacts.policy is not None
+    draw_policy(result.artefacts.policy, tmp_path / "policy")
     assert (tmp_path / "policy.svg").stat().st_size > 1000

@@ -198,7 +198,7 @@ def test_diagnoses_are_in_the_record_and_change_nothing(record: Record, folder: 
     watched = plain.model_copy(update={"diagnose": ("gradients",)})
     next(Trial(watched, tmp_path / "runs").epochs())
     found = read(run_trial(watched, tmp_path / "runs", tmp_path / "results"))
-    assert len(found.result.artefacts["diagnostics"]["epochs"]) == 3
-    assert found.result.artefacts["diagnostics"]["phases"][0]["path_length"] > 0
+    diagnostics = found.result.artefacts.diagnostics
+    assert diagnostics is not None and len(diagnostics.epochs) == 3 and diagnostics.phases[0].path_length > 0
     assert found.result.test == record.result.test
     assert watched.id != plain.id
