@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import inspect
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_origin
 
 from rich.console import Console
 from rich.markup import escape
@@ -137,7 +137,9 @@ def _table(title: str, *columns: str) -> Table:
 
 def _kind(annotation: object) -> str:
     """A field's type in a user's words."""
-    text = annotation.__name__ if isinstance(annotation, type) else str(annotation).replace("typing.", "")
+    # `list[str]` passes for a class on Python 3.10; what tells it apart is that it has an origin.
+    is_class = isinstance(annotation, type) and get_origin(annotation) is None
+    text = getattr(annotation, "__name__", "") if is_class else str(annotation).replace("typing.", "")
     if text.startswith("dict"):
         return "NAME: VALUE"
     words = {"str": "text", "str | None": "text", "bool": "true or false", "int | list[int]": "number or list of numbers"}

@@ -13,7 +13,7 @@ import inspect
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeVar, cast
+from typing import Any, ClassVar, TypeVar, cast, get_origin
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
@@ -153,4 +153,5 @@ def _checked(value: Any, kind: Any, info: HyperInfo, where: str) -> Any:
 
 
 def _type_name(kind: Any) -> str:
-    return kind.__name__ if isinstance(kind, type) else str(kind).replace("typing.", "")
+    # `list[str]` passes for a class on Python 3.10; what tells it apart is that it has an origin.
+    return kind.__name__ if isinstance(kind, type) and get_origin(kind) is None else str(kind).replace("typing.", "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+from typing import get_origin
 
 import numpy as np
 import pytest
@@ -18,7 +19,9 @@ IMAGES = 12
 
 
 def test_every_kind_of_task_has_its_metric() -> None:
-    classes = [value for value in vars(tasks).values() if inspect.isclass(value) and issubclass(value, tasks.Task)]
+    # `dict[str, str]` passes for a class on Python 3.10, and `issubclass` refuses it.
+    plain = [value for value in vars(tasks).values() if inspect.isclass(value) and get_origin(value) is None]
+    classes = [value for value in plain if issubclass(value, tasks.Task)]
     kinds = {cls.kind for cls in classes if not inspect.isabstract(cls)}
     assert set(PRIMARY) == kinds == {case.task.kind for case in CASES.values()}
 
