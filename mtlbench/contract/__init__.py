@@ -8,6 +8,7 @@ from mtlbench.contract.jacobian import JacobianStrategy
 from mtlbench.contract.network import Maps, MultiTaskNetwork, NetworkConfig, Rows
 from mtlbench.contract.optim import OptimizerSpec, restore_by_name, set_lr, state_by_name
 from mtlbench.contract.phase import Pass, Phase
+from mtlbench.contract.publication import Publication
 from mtlbench.contract.run import Budget, Run, TaskLosses, derive_seed, detached, total
 from mtlbench.contract.strategy import Strategy
 from mtlbench.errors import UserError, did_you_mean
@@ -41,6 +42,7 @@ __all__ = [
     "OptimizerSpec",
     "Pass",
     "Phase",
+    "Publication",
     "Rows",
     "Run",
     "Sample",

@@ -18,6 +18,7 @@ from typing import Any, ClassVar, TypeVar, cast, get_origin
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from mtlbench.contract.bounds import Bounds
+from mtlbench.contract.publication import Publication
 from mtlbench.errors import UserError, did_you_mean
 
 Value = TypeVar("Value")
@@ -99,10 +100,17 @@ class Configurable:
     Attributes:
         requires: packages beyond mtlbench's own that the plugin needs, module name → how to install it. Without one of
             them the plugin is listed as unavailable.
+        family: the heading that `mtlbench list` puts the plugin under.
+        publication: the paper it is implemented from; None where there is none (a baseline, a control).
+        compared_with: what its outputs were compared with, as tests/golden/README.md describes it: "official code",
+            "LibMTL", "torchjd". Empty: with the paper's equations alone.
     """
 
     hypers: ClassVar[dict[str, HyperInfo]] = {}
     requires: ClassVar[dict[str, str]] = {}
+    family: ClassVar[str] = ""
+    publication: ClassVar[Publication | None] = None
+    compared_with: ClassVar[str] = ""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

@@ -26,6 +26,7 @@ class JacobianStrategy(Strategy):
     """
 
     needs_sharing: ClassVar[bool] = True
+    passes: ClassVar[str] = "1 forward, T backward through the trunk"
 
     def start(self) -> None:
         super().start()

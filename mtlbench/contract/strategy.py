@@ -27,6 +27,7 @@ class Strategy(Configurable, nn.Module):
         invariances: what the strategy promises, and conformance tests check, of: "one_task" (a single task trains as
             plain training does), "task_order" (permuting the tasks changes nothing), "loss_scale" (scaling one task's
             loss changes nothing, with an optimizer that does not care about the gradient's scale).
+        passes: what one step costs, in words: "1 forward, 1 backward", "1 forward, T backward through the trunk".
         network, run: the architecture it trains and the running trial.
         tasks: the tasks' names.
         optimizers: the optimizers in use, by name, after `start`.
@@ -34,6 +35,7 @@ class Strategy(Configurable, nn.Module):
 
     needs_sharing: ClassVar[bool] = False
     invariances: ClassVar[frozenset[str]] = frozenset({"one_task", "task_order"})
+    passes: ClassVar[str] = "1 forward, 1 backward"
     network: MultiTaskNetwork
     run: Run
 
