@@ -41,6 +41,14 @@ class Mask(nn.Sequential):
         )  # fmt: skip
 
 
+def refinement(in_channels: int, out_channels: int) -> Bottleneck:
+    """A bottleneck block whose shortcut is a projection always: where both stages are equally wide, too."""
+    block = Bottleneck(in_channels, out_channels // Bottleneck.expansion, 1, 1, 1)
+    if block.downsample is None:
+        block.downsample = nn.Sequential(nn.Conv2d(in_channels, out_channels, 1, bias=False), nn.BatchNorm2d(out_channels))
+    return block
+
+
 class Attention(nn.Module):
     """The tasks' attention over a trunk's stages.
 
@@ -61,8 +69,7 @@ class Attention(nn.Module):
                 for task in tasks
             }
         )
-        widths = pairwise(channels)
-        self.refine = TypedModuleList(Bottleneck(before, after // Bottleneck.expansion, 1, 1, 1) for before, after in widths)
+        self.refine = TypedModuleList(refinement(before, after) for before, after in pairwise(channels))
 
     def forward(self, before: Sequence[Tensor], after: Sequence[Tensor], tasks: Iterable[str]) -> dict[str, list[Tensor]]:
         """Maps u_s and v_s, both [B, C_s, H_s, W_s] → task → a_s, one per stage."""

@@ -214,6 +214,10 @@ class Plain(nn.Module):
     def parameters_of(self, tasks: Sequence[str]) -> list[nn.Parameter]:
         return [*self.shared_parameters(), *(weight for task in tasks for weight in self.own_parameters(task))]
 
+    def part_of_parameters(self) -> dict[int, int]:
+        """One part: all tasks own the shared weights."""
+        return {id(weight): 0 for weight in self.parameters()}
+
 
 class Linear(Plain):
     """Losses that are linear in one shared weight [1, P]: that of task t is `losses[t]`, its gradient `gradients[t]`.

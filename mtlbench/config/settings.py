@@ -44,7 +44,9 @@ class Settings(BaseModel):
     weight_decay: float = Field(0.0, ge=0, allow_inf_nan=False, description="weight decay")
     momentum: float = Field(0.9, ge=0, lt=1, description="momentum (sgd) or beta1")
     schedule: Literal["constant", "poly", "cosine", "step"] = Field("poly", description="learning-rate schedule")
-    clip: float = Field(0.0, ge=0, allow_inf_nan=False, description="bound on a step's gradient norm; 0 for none")
+    clip: float = Field(
+        0.0, ge=0, allow_inf_nan=False, description="bound on the gradient norm per independent part; 0 for none"
+    )
     augment: bool = Field(True, description="use the dataset's augmentation")
     precision: Literal["fp32", "bf16", "auto"] = Field("fp32", description="fp32, bf16, or auto: bf16 where a GPU has it")
     bn_images: int = Field(

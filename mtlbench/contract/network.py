@@ -184,6 +184,15 @@ class MultiTaskNetwork(nn.Module):
             (tuple(task for task in order if task in part) for part in parts), key=lambda part: order.index(part[0])
         )
 
+    def part_of_parameters(self) -> dict[int, int]:
+        """`id` of every parameter → the position in `parts` of the independent part that it belongs to.
+
+        A parameter that no task owns is in none.
+        """
+        position = {task: number for number, part in enumerate(self.parts()) for task in part}
+        owners = self.owners()
+        return {id(weight): position[min(owners[name])] for name, weight in self.named_parameters() if owners[name]}
+
     # -- building material ------------------------------------------------------------------------------------------
 
     @contextmanager

@@ -25,7 +25,7 @@ class OptimizerSpec:
         momentum: of sgd; beta1 for the others.
         schedule: factor on `lr` over training progress p in [0, 1): "constant"; "poly" (1 − p)^0.9; "cosine"
             ½(1 + cos πp); "step": × 0.1 from p = 0.75 and again from 0.875. Set before every update.
-        clip: bound on the gradient's L2 norm over all parameters of one optimizer step; 0 for none.
+        clip: bound on the gradient's L2 norm in one optimizer step, for each independent part of the network; 0 for none.
     """
 
     name: Literal["adam", "adamw", "sgd"] = "adam"

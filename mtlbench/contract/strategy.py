@@ -46,6 +46,8 @@ class Strategy(Configurable, nn.Module):
         self.run = run
         self.tasks = tuple(network.tasks)
         self.optimizers: dict[str, Optimizer] = {}
+        self._parts_known_for: dict[str, Optimizer] | None = None
+        self._part_of: dict[int, int] = {}
         self._streams: dict[tuple[object, ...], tuple[int, torch.Generator]] = {}
         self.set_hypers(hypers)
         self.setup()
@@ -126,12 +128,30 @@ class Strategy(Configurable, nn.Module):
         self.advance(optimizer)
 
     def advance(self, optimizer: str = "weights") -> None:
-        """Step with the gradients that are in place, clipped as the protocol says."""
+        """Step with the gradients that are in place, clipped as the protocol says.
+
+        The bound holds for each independent part of the network (`MultiTaskNetwork.parts`), as it would if each were
+        trained alone: one task's exploding gradient leaves the other networks alone. The strategy's own weights are not
+        clipped, and not counted.
+        """
         stepped = self.optimizers[optimizer]
         if self.run.optimizer.clip > 0:
-            weights = [weight for group in stepped.param_groups for weight in group["params"]]
-            nn.utils.clip_grad_norm_(weights, self.run.optimizer.clip)
+            for weights in self._clipped_together(stepped):
+                nn.utils.clip_grad_norm_(weights, self.run.optimizer.clip)
         stepped.step()
+
+    def _clipped_together(self, optimizer: Optimizer) -> list[list[nn.Parameter]]:
+        """An optimizer's weights by the independent part of the network that they belong to."""
+        # `start` makes a new dictionary of optimizers whenever the network's structure may have changed.
+        if self._parts_known_for is not self.optimizers:
+            self._parts_known_for = self.optimizers
+            self._part_of = self.network.part_of_parameters()
+        together: dict[int, list[nn.Parameter]] = {}
+        for group in optimizer.param_groups:
+            for weight in group["params"]:
+                if (part := self._part_of.get(id(weight))) is not None:
+                    together.setdefault(part, []).append(weight)
+        return list(together.values())
 
 
 __all__ = ["Strategy", "TaskLosses", "detached", "total"]

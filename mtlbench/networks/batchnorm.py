@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mtlbench.networks.plan import Path
@@ -90,7 +90,8 @@ def recompute(network: nn.Module, run: Callable[[Input], object], batches: Itera
     """Replace all running statistics by their exact average over the given batches ("precise BN").
 
     Wu & Johnson, "Rethinking 'Batch' in BatchNorm", arXiv:2105.07576, section 3. Dropout and the like stay off: only
-    BatchNorm layers are put into training mode.
+    BatchNorm layers are put into training mode. A batch that brings a layer fewer than two values per channel (where tasks
+    have images of their own, none of a task's may be in it) has no variance and does not count for that layer.
 
     Args:
         network: its BatchNorm layers are reset and averaged anew, on every path.
@@ -107,14 +108,22 @@ def recompute(network: nn.Module, run: Callable[[Input], object], batches: Itera
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # cumulative average
-        norm.train()
+    hooks = [norm.register_forward_pre_hook(_count_if_it_varies) for norm in norms]
     try:
         for batch in batches:
             run(batch)
     finally:
+        for hook in hooks:
+            hook.remove()
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
         network.train(training)
+
+
+def _count_if_it_varies(norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+    """Let a BatchNorm layer average this input's statistics only where a variance exists."""
+    values, channels = inputs[0].numel(), inputs[0].shape[1]
+    norm.train(values >= 2 * channels)
 
 
 def _reset(statistics: PathStatistics) -> None:

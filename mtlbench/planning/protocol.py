@@ -14,7 +14,7 @@ from mtlbench.contract import Augmentation, Dataset
 from mtlbench.measure.robustness_suite import robustness_card
 from mtlbench.records import canonical
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 """Raised when the harness changes what a number means: metrics, selection, evaluation, augmentation."""
 
 SELECTION = "val: epoch of the highest mean skill, for every independent part of the network; test once, by the selected one"

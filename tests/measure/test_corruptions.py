@@ -61,13 +61,14 @@ def test_deterministic_corruptions_match_the_reference(name: str, severity: int)
 @pytest.mark.parametrize("severity", SEVERITIES)
 @pytest.mark.parametrize("name", STOCHASTIC)
 def test_stochastic_corruptions_are_distributed_like_the_reference(name: str, severity: int) -> None:
-    seeds = 40
+    # Fog, frost and snow vary so much from draw to draw that a mean of few draws says little.
+    seeds = 160 if name in ("fog", "frost", "snow") else 40
     ours = corrupt(PHOTO.expand(seeds, -1, -1, -1), name, severity, keys=range(seeds)).permute(0, 2, 3, 1).numpy()
     to_clean = np.abs(ours.astype(float) - GOLDEN["image"]).mean((1, 2, 3))
     level = ours.mean((1, 2, 3))
     for measured, statistic in ((to_clean, "mad_to_clean"), (level, "mean_level")):
         mean, deviation = GOLDEN[f"{name}_{statistic}_mean_std"][severity - 1]
-        # Fog, frost and snow vary so much from draw to draw that two means of this many differ by more than 5 % by chance.
+        # The reference is a mean of 20 draws.
         by_chance = 3 * np.hypot(deviation / np.sqrt(20), measured.std() / np.sqrt(seeds))
         assert abs(measured.mean() - mean) <= 3 * deviation
         assert abs(measured.mean() - mean) <= max(0.05 * mean, by_chance)

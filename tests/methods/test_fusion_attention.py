@@ -293,3 +293,10 @@ def test_sizes_are_those_of_the_survey(
     with torch.device("meta"):
         counted = parameters_of(cls(config, cls.configure({}, cls.__name__)))
     assert counted / 1e6 == pytest.approx(millions, abs=0.06)
+
+
+def test_the_shortcut_is_projected_between_equally_wide_stages_too() -> None:
+    narrow, equal = Attention(["depth"], [8, 16]).refine[0], Attention(["depth"], [16, 16]).refine[0]
+    assert narrow.downsample is not None and equal.downsample is not None
+    x = torch.randn(2, 16, 4, 4)
+    assert not torch.equal(equal.downsample(x), x)

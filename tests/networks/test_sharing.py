@@ -167,6 +167,16 @@ def test_recomputed_statistics_do_not_depend_on_what_was_there(network: HardShar
     assert one.training
 
 
+def test_a_batch_without_images_for_a_layer_does_not_count_for_it() -> None:
+    norm, images = nn.BatchNorm2d(3), [torch.randn(4, 3, 5, 5, generator=torch.Generator().manual_seed(7)) * 0.1]
+    recompute(norm, norm, images)
+    expected = {name: value.clone() for name, value in norm.state_dict().items()}
+    none, one_value = torch.empty(0, 3, 5, 5), torch.ones(1, 3, 1, 1)
+    recompute(norm, norm, [none, *images, none, one_value])
+    assert all(torch.equal(expected[name], value) for name, value in norm.state_dict().items())
+    assert norm.training and not norm._forward_pre_hooks
+
+
 def test_statistics_of_a_path_leave_the_modules_own_alone() -> None:
     norm = nn.BatchNorm2d(2)
     statistics = PathStatistics({(0, 1): norm})
