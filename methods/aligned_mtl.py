@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from mtlbench.contract import Choice, Hyper, JacobianStrategy, TaskLosses
+from mtlbench.contract import Choice, Hyper, JacobianStrategy, Publication, TaskLosses
 
 
 class AlignedMTL(JacobianStrategy):
@@ -13,6 +13,12 @@ class AlignedMTL(JacobianStrategy):
 
     torchjd's weighting. Other code sums: T times this.
     """
+
+    family: ClassVar[str] = "gradient combination"
+    publication: ClassVar[Publication | None] = Publication(
+        "Senushkin et al.", "CVPR", 2023, "Independent Component Alignment for Multi-Task Learning", arxiv="2305.19000"
+    )
+    compared_with: ClassVar[str] = "LibMTL and torchjd"
 
     invariances: ClassVar[frozenset[str]] = frozenset({"one_task", "task_order"})
 

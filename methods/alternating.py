@@ -19,7 +19,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from mtlbench.contract import Batch, Choice, Hyper, Strategy, TaskLosses, detached, total
+from mtlbench.contract import Batch, Choice, Hyper, Publication, Strategy, TaskLosses, detached, total
 
 
 class Alternating(Strategy):
@@ -33,6 +33,12 @@ class Alternating(Strategy):
     shared weights from the old group that it has most tasks in common with (the first of equals), and a task's own
     parameters keep theirs.
     """
+
+    family: ClassVar[str] = "alternating steps"
+    publication: ClassVar[Publication | None] = Publication(
+        "Pascal et al.", "arXiv", 2021, "Improved Optimization Strategies for Deep Multi-Task Networks", arxiv="2109.11678"
+    )
+    compared_with: ClassVar[str] = "official code"
 
     needs_sharing: ClassVar[bool] = True
     invariances: ClassVar[frozenset[str]] = frozenset({"one_task", "loss_scale"})

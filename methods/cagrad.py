@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from mtlbench.contract import Hyper, JacobianStrategy, TaskLosses, Uniform
+from mtlbench.contract import Hyper, JacobianStrategy, Publication, TaskLosses, Uniform
 
 
 class CAGrad(JacobianStrategy):
@@ -16,6 +16,12 @@ class CAGrad(JacobianStrategy):
     Legend: g_0 the mean of the task gradients, g_w = Σ_t w_t g_t. torchjd's weighting, not rescaled afterwards (the
     official code divides by 1 + c²).
     """
+
+    family: ClassVar[str] = "gradient combination"
+    publication: ClassVar[Publication | None] = Publication(
+        "Liu et al.", "NeurIPS", 2021, "Conflict-Averse Gradient Descent for Multi-task Learning", arxiv="2110.14048"
+    )
+    compared_with: ClassVar[str] = "LibMTL and torchjd"
 
     requires: ClassVar[dict[str, str]] = {
         "cvxpy": "pip install 'mtlbench[solvers]'",

@@ -12,11 +12,12 @@ learning rate of all others (there a hundred times as much is set up but, by an 
 """
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from mtlbench.contract import Architecture, Hyper, Maps, SharingPlan, Uniform
+from mtlbench.contract import Architecture, Hyper, Maps, Publication, SharingPlan, Uniform
 
 from ._shared.side_by_side import run_side_by_side, typed_trunks
 from ._shared.typed_modules import TypedModuleList
@@ -49,6 +50,12 @@ class Stitch(nn.Module):
 
 class CrossStitch(Architecture):
     """Cross-stitch networks: every stage mixes the tasks' features linearly, per channel."""
+
+    family: ClassVar[str] = "soft sharing"
+    publication: ClassVar[Publication | None] = Publication(
+        "Misra et al.", "CVPR", 2016, "Cross-Stitch Networks for Multi-Task Learning", arxiv="1604.03539"
+    )
+    compared_with: ClassVar[str] = "code of the survey (Vandenhende et al., TPAMI 2021)"
 
     own_weight: float = Hyper(0.9, search=Uniform(0.5, 1.0), ge=0, le=1, help="initial weight of a task's own features")
 

@@ -5,7 +5,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from mtlbench.contract import Batch, Hyper, Strategy, TaskLosses, Uniform
+from mtlbench.contract import Batch, Hyper, Publication, Strategy, TaskLosses, Uniform
 
 _LOWEST = 1e-6
 """κ of a task that gets nothing right: keeps its weight finite (at most 13.8)."""
@@ -23,6 +23,11 @@ class DTP(Strategy):
     none. Here k_t = exp(−L_t). For a cross-entropy that is the geometric mean of the probabilities of the right classes;
     for other losses it is a stand-in that falls from 1 as the loss rises, and that depends on the loss's unit.
     """
+
+    family: ClassVar[str] = "loss weighting"
+    publication: ClassVar[Publication | None] = Publication(
+        "Guo et al.", "ECCV", 2018, "Dynamic Task Prioritization for Multitask Learning"
+    )
 
     invariances: ClassVar[frozenset[str]] = frozenset({"task_order"})
 

@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from mtlbench.contract import Batch, Hyper, LogUniform, Strategy, TaskLosses
+from mtlbench.contract import Batch, Hyper, LogUniform, Publication, Strategy, TaskLosses
 
 
 class DWA(Strategy):
@@ -18,6 +18,12 @@ class DWA(Strategy):
     Legend: L_t(e) the mean training loss of epoch e; τ the `temperature`. The first two epochs have weights of 1, and a
     task without two losses to compare has r_t = 1.
     """
+
+    family: ClassVar[str] = "loss weighting"
+    publication: ClassVar[Publication | None] = Publication(
+        "Liu et al.", "CVPR", 2019, "End-to-End Multi-Task Learning with Attention", arxiv="1803.10704"
+    )
+    compared_with: ClassVar[str] = "LibMTL"
 
     invariances: ClassVar[frozenset[str]] = frozenset({"one_task", "task_order"})
 

@@ -8,4 +8,6 @@ from mtlbench.contract import Strategy
 class Equal(Strategy):
     """Descend the sum of the task losses."""
 
+    family: ClassVar[str] = "baseline"
+
     invariances: ClassVar[frozenset[str]] = frozenset({"one_task", "task_order"})

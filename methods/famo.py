@@ -5,7 +5,7 @@ from typing import ClassVar
 import torch
 from torch import nn
 
-from mtlbench.contract import Batch, Hyper, LogUniform, Strategy, TaskLosses
+from mtlbench.contract import Batch, Hyper, LogUniform, Publication, Strategy, TaskLosses
 
 _TINY = 1e-8
 
@@ -21,6 +21,12 @@ class FAMO(Strategy):
     The official trainer also clips the gradient's norm at 1; here the protocol decides that. ξ keeps its own learning
     rate whatever the schedule.
     """
+
+    family: ClassVar[str] = "loss weighting"
+    publication: ClassVar[Publication | None] = Publication(
+        "Liu et al.", "NeurIPS", 2023, "FAMO: Fast Adaptive Multitask Optimization", arxiv="2306.03792"
+    )
+    compared_with: ClassVar[str] = "official code"
 
     invariances: ClassVar[frozenset[str]] = frozenset({"task_order", "loss_scale"})
 

@@ -8,6 +8,8 @@ from mtlbench.contract import Batch, Hyper, Strategy, TaskLosses, UserError
 class Fixed(Strategy):
     """Descend the sum of the task losses, each with a fixed weight."""
 
+    family: ClassVar[str] = "baseline"
+
     invariances: ClassVar[frozenset[str]] = frozenset({"task_order"})
 
     weights: dict[str, float] = Hyper({}, help="weight by task; tasks not named here have the dataset's published weight")

@@ -4,7 +4,7 @@ from typing import ClassVar
 
 import torch
 
-from mtlbench.contract import Batch, Strategy, TaskLosses
+from mtlbench.contract import Batch, Publication, Strategy, TaskLosses
 
 _TINY = 1e-12
 """Keeps the logarithm of a loss of 0 finite."""
@@ -15,6 +15,16 @@ class GLS(Strategy):
 
     The unit of a loss scales the objective as a whole, so it does not change the balance between the tasks.
     """
+
+    family: ClassVar[str] = "loss weighting"
+    publication: ClassVar[Publication | None] = Publication(
+        "Chennupati et al.",
+        "CVPR workshops",
+        2019,
+        "MultiNet++: Multi-Stream Feature Aggregation and Geometric Loss Strategy for Multi-Task Learning",
+        arxiv="1904.08492",
+    )
+    compared_with: ClassVar[str] = "LibMTL"
 
     invariances: ClassVar[frozenset[str]] = frozenset({"one_task", "task_order", "loss_scale"})
 

@@ -5,7 +5,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from mtlbench.contract import JacobianStrategy, TaskLosses
+from mtlbench.contract import JacobianStrategy, Publication, TaskLosses
 
 
 class GradDrop(JacobianStrategy):
@@ -15,6 +15,16 @@ class GradDrop(JacobianStrategy):
 
     The form on parameter gradients, without leaks; the paper's own acts on the gradients of the shared features.
     """
+
+    family: ClassVar[str] = "gradient combination"
+    publication: ClassVar[Publication | None] = Publication(
+        "Chen et al.",
+        "NeurIPS",
+        2020,
+        "Just Pick a Sign: Optimizing Deep Multitask Models with Gradient Sign Dropout",
+        arxiv="2010.06808",
+    )
+    compared_with: ClassVar[str] = "torchjd"
 
     invariances: ClassVar[frozenset[str]] = frozenset({"one_task", "task_order"})
 

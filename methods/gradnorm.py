@@ -5,7 +5,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from mtlbench.contract import Batch, Hyper, LogUniform, Strategy, TaskLosses, Uniform
+from mtlbench.contract import Batch, Hyper, LogUniform, Publication, Strategy, TaskLosses, Uniform
 
 _LOWEST = 1e-3
 """The least weight of a task: a large step must not turn a task's gradient round."""
@@ -28,6 +28,16 @@ class GradNorm(Strategy):
     W is the last layer of the parameters that most tasks own; its gradients need only the heads' backward passes. Tasks
     whose own loss does not reach it (in networks that share nothing yet) keep their weights.
     """
+
+    family: ClassVar[str] = "loss weighting"
+    publication: ClassVar[Publication | None] = Publication(
+        "Chen et al.",
+        "ICML",
+        2018,
+        "GradNorm: Gradient Normalization for Adaptive Loss Balancing in Deep Multitask Networks",
+        arxiv="1711.02257",
+    )
+    compared_with: ClassVar[str] = "code of Pascal et al., 2021"
 
     needs_sharing: ClassVar[bool] = True
     invariances: ClassVar[frozenset[str]] = frozenset({"one_task", "task_order"})

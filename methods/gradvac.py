@@ -6,7 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from mtlbench.contract import Hyper, JacobianStrategy, TaskLosses, Uniform
+from mtlbench.contract import Hyper, JacobianStrategy, Publication, TaskLosses, Uniform
 
 _TINY = 1e-8
 
@@ -20,6 +20,16 @@ class GradVac(JacobianStrategy):
     Legend: φ the cosine between g_i as it is by now and the original g_j; φ̂ its moving target, which starts at 0. Done on
     coefficients of the original gradients; task i visits the others in random order.
     """
+
+    family: ClassVar[str] = "gradient combination"
+    publication: ClassVar[Publication | None] = Publication(
+        "Wang et al.",
+        "ICLR",
+        2021,
+        "Gradient Vaccine: Investigating and Improving Multi-task Optimization in Massively Multilingual Models",
+        arxiv="2010.05874",
+    )
+    compared_with: ClassVar[str] = "LibMTL"
 
     invariances: ClassVar[frozenset[str]] = frozenset({"one_task", "task_order"})
 

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from mtlbench.contract import JacobianStrategy, TaskLosses
+from mtlbench.contract import JacobianStrategy, Publication, TaskLosses
 
 
 class IMTLG(JacobianStrategy):
@@ -13,6 +13,12 @@ class IMTLG(JacobianStrategy):
 
     torchjd's weighting, which also covers linearly dependent gradients.
     """
+
+    family: ClassVar[str] = "gradient combination"
+    publication: ClassVar[Publication | None] = Publication(
+        "Liu et al.", "ICLR", 2021, "Towards Impartial Multi-task Learning"
+    )
+    compared_with: ClassVar[str] = "LibMTL and torchjd"
 
     invariances: ClassVar[frozenset[str]] = frozenset({"one_task", "task_order", "loss_scale"})
 

@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from mtlbench.contract import Choice, Hyper, JacobianStrategy, TaskLosses
+from mtlbench.contract import Choice, Hyper, JacobianStrategy, Publication, TaskLosses
 
 
 class MGDA(JacobianStrategy):
@@ -19,6 +19,12 @@ class MGDA(JacobianStrategy):
 
     `normalisation` divides each gradient first, by its norm ("l2"), its task's loss ("loss"), or both ("loss+").
     """
+
+    family: ClassVar[str] = "gradient combination"
+    publication: ClassVar[Publication | None] = Publication(
+        "Sener and Koltun", "NeurIPS", 2018, "Multi-Task Learning as Multi-Objective Optimization", arxiv="1810.04650"
+    )
+    compared_with: ClassVar[str] = "exact minimum; LibMTL and torchjd"
 
     invariances: ClassVar[frozenset[str]] = frozenset({"one_task", "task_order"})
 

@@ -18,12 +18,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mtlbench.contract import Architecture, Bottleneck, Maps, SharingPlan
+from mtlbench.contract import Architecture, Bottleneck, Maps, Publication, SharingPlan
 
 from ._shared.typed_modules import TypedModuleDict, TypedModuleList
 
@@ -89,6 +90,12 @@ class Attention(nn.Module):
 
 class MTAN(Architecture):
     """One trunk; every task attends to its features with masks of its own, stage by stage."""
+
+    family: ClassVar[str] = "soft sharing"
+    publication: ClassVar[Publication | None] = Publication(
+        "Liu et al.", "CVPR", 2019, "End-to-End Multi-Task Learning with Attention", arxiv="1803.10704"
+    )
+    compared_with: ClassVar[str] = "code of the survey (Vandenhende et al., TPAMI 2021)"
 
     def build(self) -> None:
         self.trunk = self.new_backbone()

@@ -27,12 +27,23 @@ Choices and deviations:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torchvision.ops import SqueezeExcitation
 
-from mtlbench.contract import Architecture, BasicBlock, Hyper, LogUniform, Maps, Rows, SharingPlan, resize
+from mtlbench.contract import (
+    Architecture,
+    BasicBlock,
+    Hyper,
+    LogUniform,
+    Maps,
+    Publication,
+    Rows,
+    SharingPlan,
+    resize,
+)
 from mtlbench.tasks import Task
 
 from ._shared.distillation import Distillation, FirstPrediction, FirstPredictions, predict_twice, shipped
@@ -96,6 +107,15 @@ class Head(nn.Module):
 
 class MTINet(Architecture):
     """Tasks interact at every scale of the trunk, and coarse scales guide finer ones."""
+
+    family: ClassVar[str] = "decoder-focused"
+    publication: ClassVar[Publication | None] = Publication(
+        "Vandenhende et al.",
+        "ECCV",
+        2020,
+        "MTI-Net: Multi-Scale Task Interaction Networks for Multi-Task Learning",
+        arxiv="2001.06902",
+    )
 
     width: int = Hyper(18, ge=8, help="channels of the finest scale at most; every coarser one has twice as many")
     first_weight: float = Hyper(1.0, search=LogUniform(0.1, 1.0), ge=0, help="w: weight of the first predictions' losses")

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mtlbench.contract import Choice, Hyper, JacobianStrategy, TaskLosses
+from mtlbench.contract import Choice, Hyper, JacobianStrategy, Publication, TaskLosses
 
 if TYPE_CHECKING:
     from torchjd.aggregation import NashMTL as Aggregator
@@ -22,6 +22,12 @@ class NashMTL(JacobianStrategy):
     well short of the solution where gradients differ much in size. The combined gradient is cut to `max_norm`, as in the
     official code.
     """
+
+    family: ClassVar[str] = "gradient combination"
+    publication: ClassVar[Publication | None] = Publication(
+        "Navon et al.", "ICML", 2022, "Multi-Task Learning as a Bargaining Game", arxiv="2202.01017"
+    )
+    compared_with: ClassVar[str] = "LibMTL and torchjd"
 
     requires: ClassVar[dict[str, str]] = {
         "cvxpy": "pip install 'mtlbench[solvers]'",

@@ -14,11 +14,12 @@ number of tasks (there α and β are set apart).
 """
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from mtlbench.contract import Architecture, Hyper, Maps, SharingPlan, Uniform
+from mtlbench.contract import Architecture, Hyper, Maps, Publication, SharingPlan, Uniform
 
 from ._shared.side_by_side import run_side_by_side, typed_trunks
 from ._shared.typed_modules import TypedModuleList
@@ -66,6 +67,16 @@ class Fusion(nn.Module):
 
 class NDDR(Architecture):
     """One network per task; after the stem and every stage each task mixes all tasks' channels by a 1×1 convolution."""
+
+    family: ClassVar[str] = "soft sharing"
+    publication: ClassVar[Publication | None] = Publication(
+        "Gao et al.",
+        "CVPR",
+        2019,
+        "NDDR-CNN: Layerwise Feature Fusing in Multi-Task CNNs by Neural Discriminative Dimensionality Reduction",
+        arxiv="1801.08297",
+    )
+    compared_with: ClassVar[str] = "code of the survey (Vandenhende et al., TPAMI 2021)"
 
     own_weight: float = Hyper(0.9, search=Uniform(0.5, 1.0), ge=0, le=1, help="initial weight of a task's own features")
 

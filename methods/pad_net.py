@@ -22,10 +22,11 @@ Choices and deviations:
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from torch import Tensor, nn
 
-from mtlbench.contract import Architecture, Bottleneck, Hyper, LogUniform, Maps, Rows, SharingPlan
+from mtlbench.contract import Architecture, Bottleneck, Hyper, LogUniform, Maps, Publication, Rows, SharingPlan
 from mtlbench.tasks import Task
 
 from ._shared.distillation import Distillation, FirstPrediction, FirstPredictions, predict_twice, shipped
@@ -56,6 +57,17 @@ class Head(nn.Module):
 
 class PADNet(Architecture):
     """Every task predicts once on its own, learns from the other tasks' features, and predicts again."""
+
+    family: ClassVar[str] = "decoder-focused"
+    publication: ClassVar[Publication | None] = Publication(
+        "Xu et al.",
+        "CVPR",
+        2018,
+        "PAD-Net: Multi-Tasks Guided Prediction-and-Distillation Network for Simultaneous Depth Estimation "
+        "and Scene Parsing",
+        arxiv="1805.04409",
+    )
+    compared_with: ClassVar[str] = "code of the survey (Vandenhende et al., TPAMI 2021)"
 
     first_weight: float = Hyper(1.0, search=LogUniform(0.1, 1.0), ge=0, help="w: weight of the first prediction's loss")
 

@@ -6,7 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from mtlbench.contract import JacobianStrategy, TaskLosses
+from mtlbench.contract import JacobianStrategy, Publication, TaskLosses
 
 
 class PCGrad(JacobianStrategy):
@@ -17,6 +17,12 @@ class PCGrad(JacobianStrategy):
     Done on coefficients: row i of `projected` says what g_i has become in terms of the original gradients. The paper's code
     and most others sum; some divide by T. For two conflicting tasks the result is twice that of UPGrad.
     """
+
+    family: ClassVar[str] = "gradient combination"
+    publication: ClassVar[Publication | None] = Publication(
+        "Yu et al.", "NeurIPS", 2020, "Gradient Surgery for Multi-Task Learning", arxiv="2001.06782"
+    )
+    compared_with: ClassVar[str] = "LibMTL, torchjd, and code of Navon et al., 2022"
 
     invariances: ClassVar[frozenset[str]] = frozenset({"one_task", "task_order"})
 

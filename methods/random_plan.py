@@ -19,6 +19,8 @@ from ._shared.select_or_skip import Decisions, columns, picture, plan_of
 class RandomPlan(Architecture):
     """Every task skips residual blocks that were drawn at random for it; nothing is learned about what to share."""
 
+    family: ClassVar[str] = "control"
+
     minimum_epochs: ClassVar[int] = 2
 
     sparsity: float = Hyper(0.5, search=Uniform(0.0, 1.0), ge=0, le=1, help="share of all task-blocks that are skipped")

@@ -7,7 +7,7 @@ method that learns its tree, give both the same `size` (the learned tree's colum
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
@@ -18,6 +18,8 @@ from ._shared.trees import columns, frame, nodes, picture
 
 class RandomTree(Architecture):
     """Tasks part at random depths, into random groups; nothing is learned about what to share."""
+
+    family: ClassVar[str] = "control"
 
     size: float = Hyper(
         0.4,

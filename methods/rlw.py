@@ -4,7 +4,7 @@ from typing import ClassVar
 
 import torch
 
-from mtlbench.contract import Batch, Strategy, TaskLosses
+from mtlbench.contract import Batch, Publication, Strategy, TaskLosses
 
 
 class RLW(Strategy):
@@ -12,6 +12,16 @@ class RLW(Strategy):
 
     The weights of a batch's labelled tasks sum to 1. Every task draws from a random stream of its own.
     """
+
+    family: ClassVar[str] = "loss weighting"
+    publication: ClassVar[Publication | None] = Publication(
+        "Lin et al.",
+        "TMLR",
+        2022,
+        "Reasonable Effectiveness of Random Weighting: A Litmus Test for Multi-Task Learning",
+        arxiv="2111.10603",
+    )
+    compared_with: ClassVar[str] = "LibMTL"
 
     invariances: ClassVar[frozenset[str]] = frozenset({"one_task", "task_order"})
 

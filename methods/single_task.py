@@ -11,6 +11,8 @@ class SingleTask(Architecture):
     Since the networks share no parameter, each is selected at an epoch of its own.
     """
 
+    family: ClassVar[str] = "baseline"
+
     shares: ClassVar[bool] = False
 
     def build(self) -> None:

@@ -5,7 +5,7 @@ from typing import ClassVar
 import torch
 from torch import nn
 
-from mtlbench.contract import Batch, Hyper, Strategy, TaskLosses, Uniform
+from mtlbench.contract import Batch, Hyper, Publication, Strategy, TaskLosses, Uniform
 
 
 class Uncertainty(Strategy):
@@ -16,6 +16,16 @@ class Uncertainty(Strategy):
     One form for all tasks, as published code has it; the paper's own has twice the weight for classification. The s_t are
     trained by the network's optimizer, without weight decay. A task that has no label in a batch keeps its s_t.
     """
+
+    family: ClassVar[str] = "loss weighting"
+    publication: ClassVar[Publication | None] = Publication(
+        "Kendall et al.",
+        "CVPR",
+        2018,
+        "Multi-Task Learning Using Uncertainty to Weigh Losses for Scene Geometry and Semantics",
+        arxiv="1705.07115",
+    )
+    compared_with: ClassVar[str] = "LibMTL and torchjd"
 
     invariances: ClassVar[frozenset[str]] = frozenset({"task_order"})
 

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from mtlbench.contract import JacobianStrategy, TaskLosses
+from mtlbench.contract import JacobianStrategy, Publication, TaskLosses
 
 
 class UPGrad(JacobianStrategy):
@@ -14,6 +14,12 @@ class UPGrad(JacobianStrategy):
     torchjd's weighting. It adds 10⁻⁴ to the diagonal of the trace-normalised inner products, which with badly scaled
     gradients costs some accuracy (up to 11 % measured).
     """
+
+    family: ClassVar[str] = "gradient combination"
+    publication: ClassVar[Publication | None] = Publication(
+        "Quinton and Rey", "arXiv", 2024, "Jacobian Descent for Multi-Objective Optimization", arxiv="2406.16232"
+    )
+    compared_with: ClassVar[str] = "exact solution; torchjd"
 
     requires: ClassVar[dict[str, str]] = {
         "qpsolvers": "pip install 'mtlbench[solvers]'",

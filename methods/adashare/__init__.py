@@ -47,6 +47,7 @@ from mtlbench.contract import (
     LogUniform,
     Maps,
     Phase,
+    Publication,
     Rows,
     Run,
     SharingGraph,
@@ -67,6 +68,16 @@ from .schedule import PUBLISHED_SAMPLES, ByProgress, ByRound
 
 class AdaShare(Architecture):
     """Learn for every task which residual blocks it executes, then train that network from scratch."""
+
+    family: ClassVar[str] = "learned sharing"
+    publication: ClassVar[Publication | None] = Publication(
+        "Sun et al.",
+        "NeurIPS",
+        2020,
+        "AdaShare: Learning What To Share For Efficient Deep Multi-Task Learning",
+        arxiv="1911.12423",
+    )
+    compared_with: ClassVar[str] = "official code"
 
     minimum_epochs: ClassVar[int] = 2
 

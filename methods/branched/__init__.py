@@ -31,7 +31,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mtlbench.contract import Architecture, Hyper, Phase, Run, SharingGraph, SharingPlan, Strategy, Uniform
+from mtlbench.contract import (
+    Architecture,
+    Hyper,
+    Phase,
+    Publication,
+    Run,
+    SharingGraph,
+    SharingPlan,
+    Strategy,
+    Uniform,
+)
 
 from .._shared.initial_weights import restart_with
 from .._shared.partitions import Partition
@@ -42,6 +52,11 @@ from .tree_search import best_tree
 
 class Branched(Architecture):
     """Tasks branch off from a common trunk where networks of their own have come to see images differently."""
+
+    family: ClassVar[str] = "branched"
+    publication: ClassVar[Publication | None] = Publication(
+        "Vandenhende et al.", "BMVC", 2020, "Branched Multi-Task Networks: Deciding What Layers To Share", arxiv="1904.02920"
+    )
 
     minimum_epochs: ClassVar[int] = 2
 

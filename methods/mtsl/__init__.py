@@ -44,6 +44,7 @@ from mtlbench.contract import (
     Hyper,
     LogUniform,
     Phase,
+    Publication,
     Run,
     SharingGraph,
     SharingPlan,
@@ -66,6 +67,16 @@ MOST_TASKS, MOST_TASKS_OFFICIAL = 10, 5
 
 class MTSL(Architecture):
     """Start with one network per task; merge, unit by unit, those of tasks whose features become alike."""
+
+    family: ClassVar[str] = "learned sharing"
+    publication: ClassVar[Publication | None] = Publication(
+        "Gurulingan et al.",
+        "ICML",
+        2023,
+        "Multi-Task Structural Learning using Local Task Similarity induced Neuron Creation and Removal",
+        arxiv="2305.00441",
+    )
+    compared_with: ClassVar[str] = "official code"
 
     minimum_epochs: ClassVar[int] = 7
 
