@@ -10,10 +10,15 @@ import ast
 from collections.abc import Iterable, Sequence
 
 
+DESCRIPTIVE = frozenset({"family", "publication", "compared_with", "passes"})
+"""Class attributes of a plugin that describe it to readers (see `mtlbench.contract.Configurable`): no result depends on them."""
+
+
 def canonical_source(source: bytes) -> bytes:
     """The syntax tree of a source file as bytes, the same in every Python version that can parse it.
 
-    What has no effect is left out: comments, layout, docstrings and other statements that are a bare constant, `pass`.
+    What has no effect is left out: comments, layout, docstrings and other statements that are a bare constant, `pass`, and
+    the class attributes that describe a plugin (`DESCRIPTIVE`).
     A source that cannot be parsed stands for itself.
     """
     try:
@@ -70,7 +75,23 @@ def _is_default(value: object) -> bool:
 
 
 def _has_no_effect(item: object) -> bool:
-    return isinstance(item, ast.Pass) or (isinstance(item, ast.Expr) and isinstance(item.value, ast.Constant))
+    return (
+        isinstance(item, ast.Pass)
+        or (isinstance(item, ast.Expr) and isinstance(item.value, ast.Constant))
+        or (isinstance(item, ast.AnnAssign) and _describes(item))
+    )
+
+
+def _describes(statement: ast.AnnAssign) -> bool:
+    """Whether a statement is `NAME: ClassVar[...] = ...` with a descriptive name."""
+    target, kind = statement.target, statement.annotation
+    return (
+        isinstance(target, ast.Name)
+        and target.id in DESCRIPTIVE
+        and isinstance(kind, ast.Subscript)
+        and isinstance(kind.value, ast.Name)
+        and kind.value.id == "ClassVar"
+    )
 
 
 def _joined(values: Sequence[ast.expr]) -> list[ast.expr]:

@@ -166,3 +166,21 @@ def test_a_long_sum_and_a_large_number_are_no_problem() -> None:
 def test_a_source_that_cannot_be_parsed_stands_for_itself() -> None:
     for source in (b"def f(:", b"x = 1\0"):
         assert canonical_source(source) == source
+
+
+CLASS = 'class PCGrad(Strategy):\n    order: ClassVar[str] = "random"\n    {}\n'
+
+
+@pytest.mark.parametrize(
+    "line",
+    ['family: ClassVar[str] = "a"', 'publication: ClassVar[P | None] = P("a", 1)', 'passes: ClassVar[str] = "2 forward"'],
+)
+def test_what_describes_a_plugin_to_readers_changes_nothing(line: str) -> None:
+    assert canonical_source(CLASS.format(line).encode()) == canonical_source(CLASS.format("").encode())
+
+
+@pytest.mark.parametrize(
+    "line", ['family: str = "a"', 'family = "a"', 'order: ClassVar[str] = "b"', "self.family: ClassVar = 1"]
+)
+def test_other_attributes_count(line: str) -> None:
+    assert canonical_source(CLASS.format(line).encode()) != canonical_source(CLASS.format("").encode())
