@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from mtlbench.config.plugins import AnyPlugin
+    from mtlbench.discovery.facts import Facts
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,40 +29,125 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "name", nargs="?", help="a method, a dataset, `methods`, `datasets`, `settings`, `backbones` or `experiment`"
     )
+    parser.add_argument("--markdown", action="store_true", help="the table of methods in docs/methods.md")
     add_plugins(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from mtlbench.config.plugins import Registry
+    from mtlbench.discovery.facts import read_facts
+    from mtlbench.discovery.places import plugin_folders, plugin_places
 
     console, name = Console(), arguments.name
     references = {"settings": settings_table, "backbones": backbones_table, "experiment": experiment_table}
     if name in references:
         console.print(references[name]())
         return 0
-    registry = Registry(arguments.plugins)
+    facts = sorted(map(read_facts, plugin_places(plugin_folders(arguments.plugins))), key=lambda plugin: plugin.name)
     groups = ("methods", "datasets")
+    if arguments.markdown:
+        console.print(
+            methods_markdown([plugin for plugin in facts if plugin.group == "methods"]), soft_wrap=True, markup=False
+        )
+        return 0
     if name is None or name in groups:
         for group in [name] if name else groups:
-            console.print(plugins_table(group, registry.group(group).values()))
+            console.print(plugins_table(group, [plugin for plugin in facts if plugin.group in (group, "")]))
         return 0
-    for group in groups:
-        plugin = registry.group(group).get(name)
-        if plugin is not None:
-            describe(console, plugin)
-            return 0
-    names = [plugin_name for group in groups for plugin_name in registry.group(group)]
-    raise UserError(f"There is no method or dataset {name!r}.{did_you_mean(name, [*names, *groups, *references])}")
+    if name not in {plugin.name for plugin in facts}:
+        names = [plugin.name for plugin in facts]
+        raise UserError(f"There is no method or dataset {name!r}.{did_you_mean(name, [*names, *groups, *references])}")
+    from mtlbench.config.plugins import Registry
+
+    registry = Registry(arguments.plugins)
+    plugin = next(plugin for group in groups if (plugin := registry.group(group).get(name)) is not None)
+    describe(console, plugin)
+    return 0
 
 
-def plugins_table(title: str, plugins: Iterable[AnyPlugin]) -> Table:
-    """One line per plugin; of one that cannot be used, why."""
-    table = _table(title, "name", "kind", "what it is")
-    table.title_style = "bold"
+FAMILIES = (
+    "baseline",
+    "control",
+    "hard sharing",
+    "soft sharing",
+    "mixture of experts",
+    "decoder-focused",
+    "branched",
+    "learned sharing",
+    "task grouping",
+    "merging",
+    "loss weighting",
+    "gradient combination",
+    "alternating steps",
+    "bilevel",
+)
+"""The order of the families; others follow by name."""
+
+
+def by_family(plugins: Iterable[Facts]) -> dict[str, list[Facts]]:
+    """Family → its plugins, in the families' order."""
+    families: dict[str, list[Facts]] = {}
     for plugin in plugins:
-        kind = "unavailable" if plugin.lacks_package else plugin.kind
-        table.add_row(plugin.name, kind, escape(plugin.summary), style="dim" if plugin.broken else "")
+        families.setdefault(plugin.family, []).append(plugin)
+
+    def place(family: str) -> tuple[int, str]:
+        return (FAMILIES.index(family) if family in FAMILIES else len(FAMILIES), family)
+
+    return {family: families[family] for family in sorted(families, key=place)}
+
+
+def plugins_table(title: str, plugins: Iterable[Facts]) -> Table:
+    """One line per plugin, under its family; of one that cannot be used, why."""
+    table = _table(title, "name", "kind", "paper", "what it is")
+    table.title_style = "bold"
+    families = by_family(plugins)
+    for family, members in families.items():
+        if len(families) > 1:
+            table.add_row(f"\n{family or 'others'}", style="bold")
+        for plugin in members:
+            paper = plugin.publication.citation if plugin.publication else ""
+            style = "" if plugin.usable else "dim"
+            table.add_row(f"  {plugin.name}", plugin.kind, escape(paper), escape(plugin.summary), style=style)
     return table
+
+
+def methods_markdown(methods: Iterable[Facts]) -> str:
+    """The table of docs/methods.md: every method with its properties."""
+    header = ("method", "kind", "paper", "cost of a step", "needs shared weights", "invariant to", "compared with")
+    lines = [
+        "# Methods",
+        "",
+        "Written by `mtlbench list methods --markdown > docs/methods.md`; a test compares the page with the plugins.",
+        "",
+        "An architecture says what is shared, a strategy how the losses move the weights. `cross_stitch+pcgrad` pairs",
+        "them; an architecture alone runs with `equal`, a strategy alone on `hard_sharing`. T is the number of tasks.",
+        "A strategy that needs shared weights is refused where tasks share none. `one_task`: with a single task it",
+        "trains as plain training does; `task_order`: the order of the tasks changes nothing; `loss_scale`: scaling",
+        "one task's loss changes nothing. *Compared with* names the implementation whose numbers the tests hold",
+        "([tests/golden](../tests/golden/README.md)). Deviations from the paper and from official code stand in each",
+        "file's description.",
+    ]
+    for family, members in by_family(method for method in methods if method.usable).items():
+        lines += ["", f"## {family[:1].upper() + family[1:] or 'Others'}", ""]
+        lines += [" | ".join(("", *header, "")).strip(), "|" + "---|" * len(header)]
+        for method in members:
+            publication = method.publication
+            paper = ""
+            if publication:
+                linked = f"[{publication.citation}]({publication.url})" if publication.url else publication.citation
+                paper = f"{linked}: {publication.title}"
+            is_strategy = method.kind == "strategy"
+            file = method.path.parent.name if method.path.name == "__init__.py" else method.path.name
+            cells = (
+                f"[`{method.name}`](../methods/{file})",
+                method.kind,
+                paper,
+                method.passes if is_strategy else "its own FLOPs",
+                "yes" if method.needs_sharing else "",
+                ", ".join(sorted(method.invariances)) if is_strategy else "",
+                method.compared_with or ("the paper's equations" if publication else ""),
+            )
+            lines.append(" | ".join(("", *cells, "")).strip())
+    return "\n".join(lines)
 
 
 def describe(console: Console, plugin: AnyPlugin) -> None:

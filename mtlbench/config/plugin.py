@@ -14,17 +14,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Generic, NamedTuple, TypeVar, cast
 
-import mtlbench
 from mtlbench.config import source_hash
 from mtlbench.contract import Architecture, Dataset, Strategy
+from mtlbench.discovery.places import OUTSIDE, python_files
 from mtlbench.errors import UserError
 
 KINDS: dict[str, type] = {"architecture": Architecture, "strategy": Strategy, "dataset": Dataset}
 GROUPS = {"architecture": "methods", "strategy": "methods", "dataset": "datasets"}
 """Kind of a plugin → the group it belongs to."""
-
-OUTSIDE = f"{mtlbench.__name__}_plugin_"
-"""How the private module names of plugins from extra folders begin."""
 
 P_co = TypeVar("P_co", bound=Architecture | Strategy | Dataset, covariant=True)
 
@@ -146,11 +143,6 @@ class Plugin(Generic[P_co]):
 
 
 AnyPlugin = Plugin[Architecture | Strategy | Dataset]
-
-
-def python_files(path: Path) -> list[Path]:
-    """The file itself, or all Python files of the package whose `__init__.py` it is; sorted."""
-    return sorted(path.parent.rglob("*.py")) if path.name == "__init__.py" else [path]
 
 
 def _plugin_classes(module: ModuleType) -> list[type]:

@@ -9,9 +9,8 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Sequence
 
-
 DESCRIPTIVE = frozenset({"family", "publication", "compared_with", "passes"})
-"""Class attributes of a plugin that describe it to readers (see `mtlbench.contract.Configurable`): no result depends on them."""
+"""Class attributes of plugins that only readers need (see `mtlbench.contract.Configurable`): no result depends on them."""
 
 
 def canonical_source(source: bytes) -> bytes:

@@ -8,7 +8,6 @@ from mtlbench.contract.jacobian import JacobianStrategy
 from mtlbench.contract.network import Maps, MultiTaskNetwork, NetworkConfig, Rows
 from mtlbench.contract.optim import OptimizerSpec, restore_by_name, set_lr, state_by_name
 from mtlbench.contract.phase import Pass, Phase
-from mtlbench.contract.publication import Publication
 from mtlbench.contract.run import Budget, Run, TaskLosses, derive_seed, detached, total
 from mtlbench.contract.strategy import Strategy
 from mtlbench.errors import UserError, did_you_mean
@@ -18,6 +17,7 @@ from mtlbench.networks.placement import on_device
 from mtlbench.networks.plan import SharingPlan
 from mtlbench.networks.residual import BasicBlock, Bottleneck
 from mtlbench.networks.sharing import SharingGraph, Unit
+from mtlbench.publication import Publication
 
 __all__ = [
     "Architecture",

@@ -18,8 +18,8 @@ from typing import Any, ClassVar, TypeVar, cast, get_origin
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from mtlbench.contract.bounds import Bounds
-from mtlbench.contract.publication import Publication
 from mtlbench.errors import UserError, did_you_mean
+from mtlbench.publication import Publication
 
 Value = TypeVar("Value")
 

@@ -1,4 +1,4 @@
-"""Where a method comes from: shown by `mtlbench list`, the table of methods in the docs, and the leaderboard's method pages."""
+"""Where a method comes from: shown by `mtlbench list` and the table of methods in the docs."""
 
 from __future__ import annotations
 
