@@ -37,19 +37,16 @@ from tests.tiny_methods import (
     SignSpec,
     batches,
     build,
-    graph_of,
     make,
     make_run,
     mean_losses,
     network,
-    reloaded,
     skip_without_packages,
     snapshot,
     started,
     strategy_class,
     strategy_names,
     train,
-    train_phases,
 )
 
 STRATEGIES = strategy_names()
@@ -81,13 +78,6 @@ def network_of(architecture: str) -> Architecture:
     return build(TwoBranches) if architecture == "two branches" else network(architecture)
 
 
-def test_all_are_found() -> None:
-    assert {"equal", "fixed", "uncertainty", "dwa", "gradnorm", "rlw", "gls", "famo", "log_loss", "dtp"} <= set(STRATEGIES)
-    assert {"mgda", "pcgrad", "graddrop", "gradvac", "cagrad", "imtl_g", "nash_mtl", "aligned_mtl", "upgrad"} <= set(
-        STRATEGIES
-    )
-
-
 def test_declares_what_it_is(name: str) -> None:
     cls = strategy_class(name)
     assert cls.invariances <= {"one_task", "task_order", "loss_scale"}
@@ -96,106 +86,6 @@ def test_declares_what_it_is(name: str) -> None:
     assert cls.__doc__ is not None
     assert cls.needs_sharing or not issubclass(cls, JacobianStrategy)
     assert all("pip install" in hint for hint in cls.requires.values())
-
-
-@pytest.mark.parametrize("architecture", [*SHARING, "single_task", "two branches"])
-def test_moves_every_parameter(name: str, architecture: str) -> None:
-    if architecture == "single_task" and strategy_class(name).needs_sharing:
-        pytest.skip("declared as meaningless without sharing; refused before anything is built")
-    net = network_of(architecture)
-    before = snapshot(net)
-    strategy = make(name, net, make_run())
-    for batch in batches(2):
-        losses = strategy.step(batch)
-        assert list(losses) == NAMES
-        assert all(loss.ndim == 0 and bool(loss.isfinite()) for loss in losses.values())
-    after = snapshot(net)
-    assert all(bool(weight.isfinite().all()) for weight in after.values())
-    assert not [key for key, weight in after.items() if torch.equal(weight, before[key])]
-    assert strategy.updates_per_step() >= 1
-
-
-@pytest.mark.parametrize("architecture", sorted(ARCHITECTURES))
-@pytest.mark.parametrize("strategy_name", ["pcgrad", "famo", "gradnorm", "alternating"])
-def test_trains_through_every_architectures_phases(strategy_name: str, architecture: str) -> None:
-    """One strategy of each kind: Jacobian, second forward pass, last shared layer, steps in turn."""
-    if not ARCHITECTURES[architecture].shares and strategy_class(strategy_name).needs_sharing:
-        pytest.skip("declared as meaningless without sharing")
-    net = network(architecture)
-    strategy = make(strategy_name, net, make_run(epochs=max(8, net.minimum_epochs)))
-    train_phases(net, strategy)
-    assert all(bool(weight.isfinite().all()) for weight in net.parameters())
-
-
-@pytest.mark.parametrize("architecture", ["hard_sharing", "two branches"])
-def test_copes_with_partly_labelled_batches(name: str, architecture: str) -> None:
-    """One task without labels, then two, then all: what an absent task owns alone stays; without labels nothing moves."""
-    net = network_of(architecture)
-    strategy = make(name, net, make_run())
-    strategy.step(batches(1)[0])
-    for absent in (["shape"], ["colour", "kind"], ["kind"]):
-        before = snapshot(net)
-        losses = strategy.step(batches(1, {0: absent}, seed=1)[0])
-        assert set(losses) == set(NAMES) - set(absent)
-        after, owners = snapshot(net), net.owners()
-        for key, weight in after.items():
-            assert bool(weight.isfinite().all()), key
-            assert torch.equal(weight, before[key]) == (owners[key] <= set(absent)), (absent, key)
-    before, own = snapshot(net), snapshot(strategy)
-    assert strategy.step(batches(1, {0: NAMES})[0]) == {}
-    assert all(torch.equal(weight, before[key]) for key, weight in snapshot(net).items())
-    assert all(torch.equal(weight, own[key]) for key, weight in snapshot(strategy).items())
-    strategy.end_epoch({"colour": 1.0, "shape": float("nan")})
-    strategy.step(batches(1)[0])
-
-
-def test_copes_with_a_task_without_gradient(name: str) -> None:
-    """Labels that are all invalid give a loss of 0, whose gradient is 0."""
-    net = network()
-    strategy = make(name, net, make_run())
-    batch = batches(1)[0]
-    batch.targets["shape"].fill_(-1)
-    for _ in range(2):
-        strategy.step(batch)
-    assert all(bool(weight.isfinite().all()) for weight in net.parameters())
-
-
-def test_resumes_exactly(name: str) -> None:
-    """From its weights, its state and its optimizers' states, at the end of an epoch, to the bit."""
-    partly = {1: ["shape"]}
-    whole_net, whole_run = network(), make_run()
-    whole = make(name, whole_net, whole_run)
-    train(whole, batches(2, partly), epochs=2)
-    weights, state = reloaded([whole_net.state_dict(), whole.state_dict()])
-    optimizers = reloaded({key: optimizer.state_dict() for key, optimizer in whole.optimizers.items()})
-    train(whole, batches(2, partly, seed=1), epochs=1)
-
-    net, run = network(), make_run()
-    cls = strategy_class(name)
-    resumed = cls(net, run, cls.configure({}, name))
-    net.load_state_dict(weights)
-    resumed.load_state_dict(state)
-    resumed.start()
-    assert list(resumed.optimizers) == list(optimizers)
-    for key, optimizer_state in optimizers.items():
-        resumed.optimizers[key].load_state_dict(optimizer_state)
-    run.epoch = 2
-    train(resumed, batches(2, partly, seed=1), epochs=1)
-    ours = snapshot(net)
-    assert all(torch.equal(ours[key], weight) for key, weight in snapshot(whole_net).items())
-
-
-def test_does_not_use_the_global_random_stream(name: str) -> None:
-    """What a strategy draws is the trial's."""
-    ends = []
-    for seed in (0, 1):
-        net = network()
-        strategy = make(name, net, make_run())
-        torch.manual_seed(seed)
-        for batch in batches(2):
-            strategy.step(batch)
-        ends.append(snapshot(net))
-    assert all(torch.equal(ends[1][key], weight) for key, weight in ends[0].items())
 
 
 def test_no_two_strategies_coincide() -> None:
@@ -391,24 +281,6 @@ def test_strategies_without_shared_weights_train_plainly(strategy_name: str) -> 
     make(strategy_name, ours, make_run()).step(batches(1)[0])
     make("equal", plain, make_run()).step(batches(1)[0])
     assert same(snapshot(ours), snapshot(plain), 1e-6)
-
-
-def test_accumulates_as_if_the_batch_had_passed_whole(name: str) -> None:
-    """The same losses and the same step, whatever the strategy does with them; one piece in the network at a time."""
-    # In evaluation mode BatchNorm does not see which images pass together.
-    whole, pieces = network().eval(), network().eval()
-    run = make_run(spec=OptimizerSpec("sgd", lr=0.1, momentum=0.0))
-    run.micro_batches = 2
-    seen: list[int] = []
-    graph_of(pieces).register_forward_pre_hook(lambda module, inputs: seen.append(len(inputs[0])))
-    first, second = make(name, whole, make_run(spec=run.optimizer)), make(name, pieces, run)
-    for batch in batches(2, {1: ["shape"]}, size=6):
-        losses, accumulated = first.step(batch), second.step(batch)
-        assert losses.keys() == accumulated.keys()
-        assert mean_losses(accumulated) == pytest.approx(mean_losses(losses), rel=1e-4)
-    assert set(seen) == {3}
-    for key, weight in whole.named_parameters():
-        torch.testing.assert_close(weight, dict(pieces.named_parameters())[key], rtol=1e-3, atol=1e-5)
 
 
 def test_pieces_of_a_batch_are_the_batch() -> None:
