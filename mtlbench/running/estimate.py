@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -25,7 +25,7 @@ class Estimate:
     """What is planned.
 
     Attributes:
-        trials: the longest first, which leaves the least idle time at the end.
+        trials: in the order to run them (`running_order`).
         seconds: of each trial, by id.
         images: training images of all trials.
         hours: of wall time.
@@ -52,13 +52,23 @@ def estimate(trials: Sequence[TrialSpec], resources: Resources) -> Estimate:
     costs, crashed = _probe_all(first_of, resources, min(at_a_time, len(first_of)))
     seconds = {trial.id: costs[kind].seconds if (kind := (trial.data.name, trial.row)) in costs else 0.0 for trial in trials}
     images = sum(costs[kind].images for trial in trials if (kind := (trial.data.name, trial.row)) in costs)
-    longest_first = sorted(trials, key=lambda trial: -seconds[trial.id])
-    hours = (WORKER_START + _makespan([seconds[trial.id] for trial in longest_first], at_a_time)) / 3600
+    ordered = running_order(trials, seconds)
+    hours = (WORKER_START + _makespan([seconds[trial.id] for trial in ordered], at_a_time)) / 3600
     span = f"{hours * 60:.0f} min" if hours < 1.5 else f"{hours:.1f} h"
     text = f"Planned: {len(trials)} trials, {images:,} training images, about {span} with {at_a_time} at a time."
     if crashed:
         text += f" Not estimated, since a first step failed: {'; '.join(crashed)}."
-    return Estimate(longest_first, seconds, images, hours, text)
+    return Estimate(ordered, seconds, images, hours, text)
+
+
+def running_order(trials: Sequence[TrialSpec], seconds: Mapping[str, float]) -> list[TrialSpec]:
+    """The shortest trial first, so that a row is there to look at soon; then the longest, which leave least idle time last.
+
+    Args:
+        seconds: trial id → its expected duration.
+    """
+    longest_first = sorted(trials, key=lambda trial: -seconds[trial.id])
+    return [*longest_first[-1:], *longest_first[:-1]]
 
 
 def trials_at_a_time(resources: Resources) -> int:

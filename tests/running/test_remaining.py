@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
+from mtlbench.running.estimate import running_order
 from mtlbench.running.remaining import Remaining, time_span
 
 
@@ -38,3 +41,10 @@ def test_progress_never_goes_back_and_unknown_trials_do_not_count() -> None:
 
 def test_spans_are_said_in_a_fitting_unit() -> None:
     assert [time_span(seconds) for seconds in (5, 600, 7200)] == ["5 s", "10 min", "2.0 h"]
+
+
+def test_the_shortest_trial_runs_first_and_then_the_longest() -> None:
+    trials = [SimpleNamespace(id=name) for name in "abcd"]
+    order = running_order(trials, {"a": 3.0, "b": 9.0, "c": 1.0, "d": 5.0})  # type: ignore[arg-type]
+    assert [trial.id for trial in order] == ["c", "b", "d", "a"]
+    assert running_order([], {}) == []
