@@ -11,7 +11,7 @@ from mtlbench.contract import Choice, Hyper, JacobianStrategy, Publication, Task
 class AlignedMTL(JacobianStrategy):
     """Replace the task gradients by the nearest ones that are orthogonal and equally long, and average those.
 
-    torchjd's weighting. Other code sums: T times this.
+    torchjd's weighting. Other code sums: T times this. `gradients="features"` is the paper's upper bound, Aligned-MTL-UB.
     """
 
     family: ClassVar[str] = "gradient combination"
@@ -21,6 +21,7 @@ class AlignedMTL(JacobianStrategy):
     compared_with: ClassVar[str] = "LibMTL and torchjd"
 
     invariances: ClassVar[frozenset[str]] = frozenset({"one_task", "task_order"})
+    feature_gradients: ClassVar[bool] = True
 
     scale: Literal["min", "median", "rmse"] = Hyper(
         "min", search=Choice(("min", "median", "rmse")), help="which singular value all components are scaled to"

@@ -13,7 +13,8 @@ class GradDrop(JacobianStrategy):
 
         P = ½ (1 + Σ_t g_t / Σ_t |g_t|);   keep the positive g_t where U < P, else the negative ones;   U uniform in [0, 1)
 
-    The form on parameter gradients, without leaks; the paper's own acts on the gradients of the shared features.
+    The form on parameter gradients, without leaks; the paper's own acts on the gradients of the shared
+    features: so does `gradients="features"`, for every image by itself (the paper sums over the batch).
     """
 
     family: ClassVar[str] = "gradient combination"
@@ -27,6 +28,7 @@ class GradDrop(JacobianStrategy):
     compared_with: ClassVar[str] = "torchjd"
 
     invariances: ClassVar[frozenset[str]] = frozenset({"one_task", "task_order"})
+    feature_gradients: ClassVar[bool] = True
 
     def setup(self) -> None:
         self.drawn_in: int | None = None

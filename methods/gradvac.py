@@ -18,7 +18,8 @@ class GradVac(JacobianStrategy):
         φ̂ ← (1 − β) φ̂ + β φ
 
     Legend: φ the cosine between g_i as it is by now and the original g_j; φ̂ its moving target, which starts at 0. Done on
-    coefficients of the original gradients; task i visits the others in random order.
+    coefficients of the original gradients; task i visits the others in random order. `gradients="features"`,
+    as in LibMTL, compares the gradients of the shared features.
     """
 
     family: ClassVar[str] = "gradient combination"
@@ -32,6 +33,7 @@ class GradVac(JacobianStrategy):
     compared_with: ClassVar[str] = "LibMTL"
 
     invariances: ClassVar[frozenset[str]] = frozenset({"one_task", "task_order"})
+    feature_gradients: ClassVar[bool] = True
 
     target: Tensor
     beta: float = Hyper(0.5, search=Uniform(0.01, 1.0), ge=0, le=1, help="β: weight of the newest cosine")

@@ -11,7 +11,8 @@ from mtlbench.contract import JacobianStrategy, Publication, TaskLosses
 class IMTLG(JacobianStrategy):
     """Find weights (of sum 1, some perhaps negative) whose combined gradient has equal projections on all task gradients.
 
-    torchjd's weighting, which also covers linearly dependent gradients.
+    torchjd's weighting, which also covers linearly dependent gradients. The paper's algorithm takes gradients of the shared
+    features: `gradients="features"`.
     """
 
     family: ClassVar[str] = "gradient combination"
@@ -21,6 +22,7 @@ class IMTLG(JacobianStrategy):
     compared_with: ClassVar[str] = "LibMTL and torchjd"
 
     invariances: ClassVar[frozenset[str]] = frozenset({"one_task", "task_order", "loss_scale"})
+    feature_gradients: ClassVar[bool] = True
 
     def setup(self) -> None:
         from torchjd.aggregation import IMTLGWeighting

@@ -15,7 +15,8 @@ class MGDA(JacobianStrategy):
 
     Solved exactly, as a non-negative least-squares problem: with S Sᵀ the gradients' inner products, x ≥ 0 minimising
     ‖Sᵀx‖² + (Σ x − 1)² is a multiple of α. (The Frank-Wolfe loop of published code and of torchjd stops up to 20 % above
-    the minimum.) All gradients are those of the parameters, not the upper bound on the shared features.
+    the minimum.) `gradients="features"` is the paper's upper bound, MGDA-UB, over the features of all images of the batch
+    (LibMTL sums each gradient over the images first).
 
     `normalisation` divides each gradient first, by its norm ("l2"), its task's loss ("loss"), or both ("loss+").
     """
@@ -27,6 +28,7 @@ class MGDA(JacobianStrategy):
     compared_with: ClassVar[str] = "exact minimum; LibMTL and torchjd"
 
     invariances: ClassVar[frozenset[str]] = frozenset({"one_task", "task_order"})
+    feature_gradients: ClassVar[bool] = True
 
     normalisation: Literal["none", "l2", "loss", "loss+"] = Hyper(
         "none", search=Choice(("none", "l2", "loss", "loss+")), help="what each task gradient is divided by first"

@@ -16,6 +16,7 @@ class PCGrad(JacobianStrategy):
 
     Done on coefficients: row i of `projected` says what g_i has become in terms of the original gradients. The paper's code
     and most others sum; some divide by T. For two conflicting tasks the result is twice that of UPGrad.
+    `gradients="features"`, as in LibMTL, removes the conflicts of feature gradients: those of the weights may remain.
     """
 
     family: ClassVar[str] = "gradient combination"
@@ -25,6 +26,7 @@ class PCGrad(JacobianStrategy):
     compared_with: ClassVar[str] = "LibMTL, torchjd, and code of Navon et al., 2022"
 
     invariances: ClassVar[frozenset[str]] = frozenset({"one_task", "task_order"})
+    feature_gradients: ClassVar[bool] = True
 
     def order(self, task: str, others: Sequence[int]) -> list[int]:
         """The order in which a task visits the others: from the task's own stream."""

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from mtlbench.contract.optim import OptimizerSpec
 from mtlbench.contract.run import Budget, BudgetMode
-from mtlbench.errors import UserError, did_you_mean
+from mtlbench.errors import UserError, did_you_mean, shown
 from mtlbench.networks.backbone import BackboneSpec
 from mtlbench.networks.heads import HeadSpec
 
@@ -36,7 +36,7 @@ class Settings(BaseModel):
     ceil_pool: bool = Field(False, description="round the stem's pooled size up")
     init: Literal["he", "normal_0.01"] = Field("he", description="initial weights of the backbone's convolutions")
     pretrained: str = Field("", description="'imagenet' or the path of weights in torchvision's names; empty for none")
-    head_rates: tuple[int, ...] = Field((12, 24, 36), description="dilation rates of the dense heads' ASPP")
+    head_rates: tuple[Annotated[int, Field(ge=1)], ...] = Field((12, 24, 36), description="dilation rates of the dense heads' ASPP")
     head_width: int = Field(256, ge=1, description="channels inside a dense head")
     head_dropout: float = Field(0.5, ge=0, lt=1, description="dropout in a dense head")
     optimizer: Literal["adam", "adamw", "sgd"] = Field("adam", description="adam, adamw or sgd")
@@ -46,6 +46,9 @@ class Settings(BaseModel):
     schedule: Literal["constant", "poly", "cosine", "step"] = Field("poly", description="learning-rate schedule")
     clip: float = Field(
         0.0, ge=0, allow_inf_nan=False, description="bound on the gradient norm per independent part; 0 for none"
+    )
+    label_share: float = Field(
+        1.0, gt=0, le=1, description="share of the training images that keep their label, drawn per task; by the trial's seed"
     )
     augment: bool = Field(True, description="use the dataset's augmentation")
     precision: Literal["fp32", "bf16", "auto"] = Field("fp32", description="fp32, bf16, or auto: bf16 where a GPU has it")
@@ -69,6 +72,13 @@ class Settings(BaseModel):
     def _off(cls, value: Any) -> Any:
         """YAML reads a bare `off` as false."""
         return "off" if value is False else value
+
+    @field_validator("pretrained", "frost_textures")
+    @classmethod
+    def _names_a_file(cls, value: str) -> str:
+        if "\0" in value:
+            raise ValueError("expected the name of a file or folder")
+        return value
 
     def backbone_spec(self) -> BackboneSpec:
         return BackboneSpec(
@@ -96,14 +106,14 @@ def make_settings(where: str, *layers: Mapping[str, Any]) -> Settings:
         merged.update(layer)
     for name in merged:
         if name not in Settings.model_fields:
-            raise UserError(f"{where}: there is no setting {name!r}.{did_you_mean(name, Settings.model_fields)}")
+            raise UserError(f"{where}: there is no setting {shown(name)}.{did_you_mean(name, Settings.model_fields)}")
     try:
         settings = Settings.model_validate(merged)
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0])
         help_text = Settings.model_fields[name].description
-        raise UserError(f"{where}: {name} = {first['input']!r} is refused: {first['msg']} ({help_text}).") from None
+        raise UserError(f"{where}: {name} = {shown(first['input'])} is refused: {first['msg']} ({help_text}).") from None
     if settings.batch_size < 2 * settings.micro_batches:
         raise UserError(
             f"{where}: micro_batches = {settings.micro_batches} is refused: {settings.batch_size} images (batch_size) give "

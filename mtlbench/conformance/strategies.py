@@ -57,7 +57,8 @@ def returned_losses(subject: StrategySubject) -> None:
     # With a learning rate of 0 the losses are the same before, during and after the step.
     still = OptimizerSpec("sgd", lr=0.0, momentum=0.0)
     for absent in ((), ("depth",)):
-        network = build_example(SharedTrunk)
+        # In evaluation mode BatchNorm does not see which images pass together.
+        network = build_example(SharedTrunk).eval()
         batch = make_batch(dense_tasks(), unlabelled=absent)
         strategy = subject.start(network, make_run(still))
         with torch.no_grad():

@@ -3,7 +3,7 @@
 from mtlbench.contract.architecture import Architecture
 from mtlbench.contract.batch import Batch
 from mtlbench.contract.dataset import Augmentation, BadSample, Card, Dataset, Download, Key, Sample
-from mtlbench.contract.hyper import Choice, Hyper, LogUniform, Uniform
+from mtlbench.contract.hyper import Choice, Hyper, LogUniform, Simplex, Uniform
 from mtlbench.contract.jacobian import JacobianStrategy
 from mtlbench.contract.network import Maps, MultiTaskNetwork, NetworkConfig, Rows
 from mtlbench.contract.optim import OptimizerSpec, restore_by_name, set_lr, state_by_name
@@ -48,6 +48,7 @@ __all__ = [
     "Sample",
     "SharingGraph",
     "SharingPlan",
+    "Simplex",
     "Strategy",
     "TaskLosses",
     "Uniform",

@@ -54,7 +54,8 @@ class Download:
 
     Attributes:
         addresses: where it is, tried in this order.
-        path: its place below the folder that the user names; a name ending in `.gz` is unpacked there.
+        path: its place below the folder that the user names; a name ending in `.gz` is unpacked there, a tar or zip
+            archive into a folder of its name without the ending.
         md5: checksum of the file as it is downloaded.
     """
 

@@ -18,7 +18,7 @@ from typing import Any, ClassVar, TypeVar, cast, get_origin
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from mtlbench.contract.bounds import Bounds
-from mtlbench.errors import UserError, did_you_mean
+from mtlbench.errors import UserError, did_you_mean, shown
 from mtlbench.publication import Publication
 
 Value = TypeVar("Value")
@@ -47,7 +47,28 @@ class Choice:
     values: tuple[Any, ...]
 
 
-Search = Uniform | LogUniform | Choice
+@dataclass(frozen=True)
+class Simplex:
+    """Search uniformly among shares of the tasks: one number per task, 0 or more, 1 in sum.
+
+    For hyper-parameters that map tasks to numbers (`dict[str, float]`): a search draws T − 1 numbers for a dataset's T tasks.
+    """
+
+
+Search = Uniform | LogUniform | Choice | Simplex
+
+
+def describe_range(search: Search) -> str:
+    """A search range in words."""
+    match search:
+        case Uniform(low=low, high=high):
+            return f"{low:g} to {high:g}"
+        case LogUniform(low=low, high=high):
+            return f"{low:g} to {high:g}, logarithmic"
+        case Choice(values=values):
+            return ", ".join(map(str, values))
+        case Simplex():
+            return "shares of the tasks"
 
 
 @dataclass(frozen=True)
@@ -129,7 +150,7 @@ class Configurable:
         values = {name: info.default for name, info in cls.hypers.items()}
         for name, value in given.items():
             if name not in cls.hypers:
-                raise UserError(f"{owner} has no hyper-parameter {name!r}.{did_you_mean(name, cls.hypers)}")
+                raise UserError(f"{owner} has no hyper-parameter {shown(name)}.{did_you_mean(name, cls.hypers)}")
             values[name] = _checked(value, cls._kind(name), cls.hypers[name], f"{owner}: {name}")
         return values
 
@@ -152,11 +173,11 @@ def _checked(value: Any, kind: Any, info: HyperInfo, where: str) -> Any:
     except ValidationError as error:
         first = error.errors()[0]
         raise UserError(
-            f"{where} = {value!r} is refused: {first['msg']} (expected {_type_name(kind)}). {info.help}"
+            f"{where} = {shown(value)} is refused: {first['msg']} (expected {_type_name(kind)}). {info.help}"
         ) from None
     name = where.rsplit(" ", 1)[-1]
     if not info.bounds.admit(result):
-        raise UserError(f"{where} = {value!r} is out of range: expected {info.bounds.describe(name)}. {info.help}")
+        raise UserError(f"{where} = {shown(value)} is out of range: expected {info.bounds.describe(name)}. {info.help}")
     return result
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from mtlbench.contract.batch import Batch
+from mtlbench.contract.hyper import Hyper
 from mtlbench.contract.run import TaskLosses
+from mtlbench.contract.shared_features import SharedFeatures, require_one_encoder
 from mtlbench.contract.strategy import Strategy
 from mtlbench.errors import UserError
 
@@ -23,15 +25,55 @@ class JacobianStrategy(Strategy):
 
     Rows are ordered by the tasks' names, so that neither ties nor random draws depend on the order of a dataset's tasks.
     A task that is not in the batch has no row; one that owns only a part of the shared weights has zeros elsewhere.
+
+    With `gradients="features"` the rows are gradients for the feature maps that all heads read, and what is made of them is
+    back-propagated through the trunk once (`shared_features.py`). That is another method, cheaper and not equivalent: a
+    weighted row sum is the same combination of losses, but the weights come from other inner products.
+
+    Attributes:
+        feature_gradients: whether the method means something on gradients of features: its authors or LibMTL define it so.
+            False where its guarantee is about what a step of the weights does to the losses, or where it compares gradients
+            of different images, whose features have nothing in common.
     """
 
     needs_sharing: ClassVar[bool] = True
     passes: ClassVar[str] = "1 forward, T backward through the trunk"
+    feature_gradients: ClassVar[bool] = False
+
+    gradients: Literal["parameters", "features"] = Hyper(
+        "parameters", help='what is combined: gradients of the shared "parameters", or of the "features" that all heads read'
+    )
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        # There is nothing to choose for a method that is defined on gradients of parameters alone.
+        others = {name: info for name, info in cls.hypers.items() if name != "gradients"}
+        cls.hypers = {"gradients": JacobianStrategy.hypers["gradients"], **others} if cls.feature_gradients else others
+
+    @classmethod
+    def configure(cls, given: Mapping[str, Any], owner: str) -> dict[str, Any]:
+        if given.get("gradients") == "features" and not cls.feature_gradients:
+            raise UserError(
+                f'{owner}: gradients = "features" is refused: {cls.__name__} is defined on gradients of parameters. '
+                "Leave the option out."
+            )
+        return super().configure(given, owner)
 
     def start(self) -> None:
         super().start()
         self.shared = [weight for weight in self.network.shared_parameters()]
         self.own = {task: self.network.own_parameters(task) for task in self.tasks}
+        if self.uses_features:
+            require_one_encoder(self.network, type(self).__name__, self.run.micro_batches)
+
+    @property
+    def uses_features(self) -> bool:
+        """Whether rows are gradients of features. (Where nothing is shared, as with a single task, there are no rows.)"""
+        return self.gradients == "features" and bool(self.shared)
+
+    def objectives(self, losses: TaskLosses) -> TaskLosses:
+        """What the rows, and the gradients of what a task owns alone, are gradients of. Default: the losses."""
+        return losses
 
     def weights(self, gramian: Tensor, losses: TaskLosses) -> Tensor:
         """The weight of each row.
@@ -69,17 +111,40 @@ class JacobianStrategy(Strategy):
         return weights
 
     def step(self, batch: Batch) -> TaskLosses:
+        if self.uses_features:
+            return self._step_on_features(batch)
         losses = self.losses(batch)
         if losses:
             self.optimizers["weights"].zero_grad(set_to_none=True)
             ordered = dict(sorted(losses.items()))
-            rows, reached = self.gradients(ordered)
-            if reached:
-                write_gradients(self.combine(rows, ordered), self.shared, reached)
+            rows, reached = self.task_gradients(self.objectives(ordered))
+            self.descend_along(self.combine(rows, ordered) if reached else None, reached)
+        return losses
+
+    def _step_on_features(self, batch: Batch) -> TaskLosses:
+        with SharedFeatures(self.network, type(self).__name__) as features:
+            losses = self.losses(batch)
+        if losses:
+            self.optimizers["weights"].zero_grad(set_to_none=True)
+            ordered = dict(sorted(losses.items()))
+            rows = []
+            for task, objective in self.objectives(ordered).items():
+                inputs = [*features.copies, *self.own[task]]
+                gradients = torch.autograd.grad(objective, inputs, allow_unused=True)
+                rows.append(gradients[: len(features.copies)])
+                for weight, gradient in zip(self.own[task], gradients[len(features.copies) :], strict=True):
+                    weight.grad = gradient
+            features.back_propagate(self.combine(features.flat(rows), ordered), self.shared)
             self.advance()
         return losses
 
-    def gradients(self, losses: TaskLosses) -> tuple[Tensor, set[int]]:
+    def descend_along(self, gradient: Tensor | None, reached: set[int]) -> None:
+        """Step, with a gradient [P] for the shared weights; those that are not in `reached` stay."""
+        if gradient is not None:
+            write_gradients(gradient, self.shared, reached)
+        self.advance()
+
+    def task_gradients(self, losses: TaskLosses) -> tuple[Tensor, set[int]]:
         """The tasks' gradients for the shared weights; those of the parameters they own alone go to `.grad`.
 
         Returns:

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-ORDER, PART, AUGMENTATION = range(3)
+ORDER, PART, AUGMENTATION, LABELS = range(4)
 """Streams: draws for different purposes are independent of each other."""
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mtlbench.contract.batch import Batch
+from mtlbench.data.transfer import to_device
 from mtlbench.tasks.base import Task
 
 CHUNK_BYTES = 256 * 2**20
@@ -50,8 +52,17 @@ class Split:
         self.tensors = {key: torch.from_numpy(array) for key, array in self._arrays.items()}
         self.labelled = {key: torch.from_numpy(np.asarray(flags, np.bool_)) for key, flags in labelled.items()}
 
+        self._hides_labels = False
+
     def __len__(self) -> int:
         return len(self.ids)
+
+    def with_labels(self, labelled: Mapping[str, Tensor]) -> Split:
+        """The same samples with labels on these of them only (bool [N] per task): the others' targets are invalid."""
+        reduced = copy.copy(self)
+        reduced.labelled = dict(labelled)
+        reduced._hides_labels = True
+        return reduced
 
     def batch(self, indices: Tensor, device: torch.device | str = "cpu") -> Batch:
         """The samples at the given positions (int64 [B], on the CPU), copied to a device.
@@ -64,6 +75,12 @@ class Split:
         stored = {task.name: self._gather(task.name, indices, device) for task in self.tasks if not task.from_image}
         targets = {task.name: image if task.from_image else stored[task.name] for task in self.tasks}
         labelled = {name: flags[indices] for name, flags in self.labelled.items()}
+        if self._hides_labels:
+            for task in self.tasks:
+                if not task.from_image:
+                    hidden = to_device(~labelled[task.name], device)
+                    target = targets[task.name]
+                    target.masked_fill_(hidden.view(-1, *[1] * (target.ndim - 1)), task.invalid)
         rows = None
         if self.multi_input:
             rows = {name: flags.nonzero()[:, 0].to(device) for name, flags in labelled.items()}
