@@ -11,8 +11,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from mtlbench.cli.options import add_dataset_args, add_plugins, announce, assignments, default_cache
+from mtlbench.cli.options import add_dataset_args, add_plugins, announce, assignments
 from mtlbench.contract.dataset import Dataset
+from mtlbench.data.cache_folder import default_cache
 from mtlbench.errors import UserError
 
 _SHOWN = 20
@@ -147,6 +148,9 @@ def check(dataset: Dataset, arguments: argparse.Namespace, console: Console) -> 
     console.print(f"\n{total - len(report.bad):,} of {total:,} samples can be used.")
     bad = [f"{sample.split} {sample.sample}: {sample.reason}" for sample in report.bad]
     _print_some(bad, arguments.all, console)
+    for (first, second), scenes in report.shared_scenes.items():
+        named = ", ".join(scenes[:3]) + (" …" if len(scenes) > 3 else "")
+        console.print(f"{first} and {second} share {len(scenes):,} scenes ({named}): one says little about the other.")
     if report.unused:
         console.print(f"{len(report.unused):,} files in {report.folder} are not used:")
         _print_some([str(path.relative_to(report.folder or Path())) for path in report.unused], arguments.all, console)

@@ -7,12 +7,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from mtlbench.cli.options import announce, assignments, overrides
-from mtlbench.config.plugins import Registry
+from mtlbench.config.plugins import Plugin, Registry
+from mtlbench.contract import Dataset
+from mtlbench.data.store import Prepared
 from mtlbench.errors import UserError
 from mtlbench.planning.expansion import expand
-from mtlbench.planning.experiment import Experiment, make_experiment
-from mtlbench.planning.trial_spec import TrialSpec
+from mtlbench.planning.experiment import DatasetEntry, Experiment, MethodEntry, make_experiment
+from mtlbench.planning.trial_spec import DataSpec, TrialSpec
 from mtlbench.running.trial import open_dataset
+from mtlbench.tuning.study import Plan
 
 COMMAND_LINE = "command line"
 """What error messages call an experiment that no file describes."""
@@ -54,7 +57,7 @@ def experiment_from_arguments(
         for entry in raw["datasets"]:
             entry["set"].update(assignments(arguments.dataset_arg))
     if arguments.data:
-        _only(raw["datasets"] if datasets else [], "--data names a folder for one dataset", "--dataset")
+        _only(raw["datasets"], "--data names a folder for one dataset", "--dataset")
         raw["datasets"][0]["root"] = str(arguments.data.expanduser().resolve())
     if not reference:
         raw["reference"] = False
@@ -83,6 +86,38 @@ def trials_from_arguments(arguments: argparse.Namespace, experiment: Experiment,
         skip_bad=arguments.skip_bad,
         bf16=lambda: getattr(arguments, "gpus", None) != 0 and gpu_has_bf16(),
     )
+
+
+def planner(arguments: argparse.Namespace, experiment: Experiment, registry: Registry) -> Plan:
+    """A function that plans the trials of one method on one dataset of an experiment, as `trials_from_arguments` would.
+
+    Every dataset is prepared once.
+    """
+    from mtlbench.measure.kernels import gpu_has_bf16
+
+    prepared: dict[str, Prepared] = {}
+
+    def prepare(data: DataSpec, plugin: Plugin[Dataset]) -> Prepared:
+        key = data.model_dump_json()
+        if key not in prepared:
+            prepared[key] = open_dataset(data, plugin.cls, announce(data.name))
+        return prepared[key]
+
+    def plan(dataset: DatasetEntry, method: MethodEntry, seeds: Sequence[int]) -> list[TrialSpec]:
+        return expand(
+            experiment.model_copy(
+                update={"datasets": [dataset], "methods": [method], "seeds": list(seeds), "reference": False}
+            ),
+            registry,
+            prepare,
+            cache=arguments.cache.expanduser().resolve(),
+            overrides=overrides(arguments),
+            threads=max(1, int(arguments.cpus)),
+            skip_bad=arguments.skip_bad,
+            bf16=lambda: getattr(arguments, "gpus", None) != 0 and gpu_has_bf16(),
+        )
+
+    return plan
 
 
 def _only(entries: Sequence[object], purpose: str, option: str) -> None:

@@ -99,6 +99,7 @@ class Dataset(Configurable, ABC):
         root: the folder the user named, None for the plugin's default or for embedded data.
     """
 
+    hyper_word: ClassVar[str] = "option"
     card: ClassVar[Card]
     version: ClassVar[int] = 1
     embedded: ClassVar[bool] = False

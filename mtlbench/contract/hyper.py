@@ -119,6 +119,7 @@ class Configurable:
     """Base of everything that has hyper-parameters: architectures, strategies, datasets.
 
     Attributes:
+        hyper_word: what errors call a hyper-parameter.
         requires: packages beyond mtlbench's own that the plugin needs, module name → how to install it. Without one of
             them the plugin is listed as unavailable.
         family: the heading that `mtlbench list` puts the plugin under.
@@ -127,6 +128,7 @@ class Configurable:
             "LibMTL", "torchjd". Empty: with the paper's equations alone.
     """
 
+    hyper_word: ClassVar[str] = "hyper-parameter"
     hypers: ClassVar[dict[str, HyperInfo]] = {}
     requires: ClassVar[dict[str, str]] = {}
     family: ClassVar[str] = ""
@@ -150,7 +152,7 @@ class Configurable:
         values = {name: info.default for name, info in cls.hypers.items()}
         for name, value in given.items():
             if name not in cls.hypers:
-                raise UserError(f"{owner} has no hyper-parameter {shown(name)}.{did_you_mean(name, cls.hypers)}")
+                raise UserError(f"{owner} has no {cls.hyper_word} {shown(name)}.{did_you_mean(name, cls.hypers)}")
             values[name] = _checked(value, cls._kind(name), cls.hypers[name], f"{owner}: {name}")
         return values
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import combinations
 from pathlib import Path
 
 from mtlbench.contract.dataset import BadSample, Dataset, Key
@@ -32,12 +33,14 @@ class FolderReport:
         bad: the samples that cannot be used.
         unused: files below the dataset's folder that no sample uses.
         folder: that folder; None where no files are read.
+        shared_scenes: (split, other split) → the scenes that both have images of, where any are.
     """
 
     samples: dict[str, int]
     bad: tuple[BadFile, ...]
     unused: tuple[Path, ...]
     folder: Path | None
+    shared_scenes: dict[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
 
 
 def inspect_folder(dataset: Dataset, progress: Progress | None = None) -> FolderReport:
@@ -55,7 +58,15 @@ def inspect_folder(dataset: Dataset, progress: Progress | None = None) -> Folder
             if progress:
                 progress(split, done, len(keys))
     folder, unused = unused_files(dataset)
-    return FolderReport({split: len(keys) for split, keys in index.items()}, tuple(bad), unused, folder)
+    sizes = {split: len(keys) for split, keys in index.items()}
+    return FolderReport(sizes, tuple(bad), unused, folder, shared_scenes(dataset, index))
+
+
+def shared_scenes(dataset: Dataset, index: Mapping[str, Sequence[Key]]) -> dict[tuple[str, str], tuple[str, ...]]:
+    """(split, other split) → the scenes that both have images of. Splits of one scene are no independent evidence."""
+    scenes = {split: {scene for key in keys if (scene := dataset.scene(key)) is not None} for split, keys in index.items()}
+    shared = {(first, second): tuple(sorted(scenes[first] & scenes[second])) for first, second in combinations(scenes, 2)}
+    return {splits: names for splits, names in shared.items() if names}
 
 
 def unused_files(dataset: Dataset) -> tuple[Path | None, tuple[Path, ...]]:

@@ -32,11 +32,19 @@ def _named_entries(card: Json | Mapping[str, Json]) -> list[tuple[str, Json]]:
 
 
 def differences(cards: Mapping[str, Mapping[str, Json]]) -> dict[str, dict[str, Json]]:
-    """Field → protocol id → value, for the fields in which the cards differ; `ABSENT` where a card lacks the field."""
+    """Field → protocol id → value, for the fields in which the cards differ; `ABSENT` where a card lacks the field.
+
+    A field that is missing and one that is empty or null say the same, and are no difference.
+    """
     flat = {identity: flatten(card) for identity, card in cards.items()}
     fields = sorted({field for card in flat.values() for field in card})
     table = {field: {identity: card.get(field, ABSENT) for identity, card in flat.items()} for field in fields}
-    return {field: values for field, values in table.items() if len({repr(value) for value in values.values()}) > 1}
+    return {field: values for field, values in table.items() if len({_compared(value) for value in values.values()}) > 1}
+
+
+def _compared(value: Json) -> str:
+    """A value as it is compared: what says nothing is alike."""
+    return "" if value in (ABSENT, None, {}, []) else repr(value)
 
 
 def as_text(value: object) -> str:

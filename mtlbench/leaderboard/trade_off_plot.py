@@ -58,7 +58,8 @@ def _panel(axes: Axes, table: Table, rows: Sequence[Row], cost: str) -> None:
     points = [(row.cells[cost].mean / form.scale, row.cells[table.sort].mean) for row in rows]
     draw_reference_band(axes, table)
     front = [points[i] for i in pareto_front(points)]
-    axes.step(*zip(*front, strict=True), where="post", color="#AAAAAA", linestyle="--", zorder=1.5, label="Pareto front")
+    if len(front) > 1:  # one point has no line, and a line that cannot be seen no legend
+        axes.step(*zip(*front, strict=True), where="post", color="#AAAAAA", linestyle="--", zorder=1.5, label="Pareto front")
     others = [point for row, point in zip(rows, points, strict=True) if row.key not in styles]
     if others:
         axes.plot(*zip(*others, strict=True), marker=".", linestyle="", color=GREY, label=f"{len(others)} more")

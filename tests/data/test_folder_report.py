@@ -129,3 +129,18 @@ def test_the_command_says_what_is_wrong_with_a_folder(tmp_path: Path, capsys: py
 def test_data_behind_a_registration_are_not_downloaded(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(UserError, match=r"cityscapes cannot be downloaded directly\. Register at"):
         run(capsys, "cityscapes", "--data", str(tmp_path), "--download")
+
+
+def test_scenes_that_two_splits_share_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Toy, "scene", lambda self, key: f"room {key[1] // 3}")
+    shared = inspect_folder(toy(size=5)).shared_scenes
+    assert shared == {
+        ("train", "val"): ("room 0", "room 1"),
+        ("train", "test"): ("room 0", "room 1"),
+        ("val", "test"): ("room 0", "room 1"),
+    }
+
+
+def test_a_wrong_option_is_called_one() -> None:
+    with pytest.raises(UserError, match=r"has no option 'sizes'.*Did you mean 'size'"):
+        toy(sizes=3)
