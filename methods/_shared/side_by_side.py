@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 
 from torch import Tensor, nn
 
-from mtlbench.contract import Backbone, Maps
+from mtlbench.contract import Backbone, Exchange, Maps
 
 from .typed_modules import TypedModuleDict
 
@@ -17,6 +17,22 @@ Mix = Callable[[int, list[Tensor]], list[Tensor]]
 def typed_trunks(trunks: nn.ModuleDict) -> TypedModuleDict[Backbone]:
     """One backbone per task, as a type checker should see it."""
     return TypedModuleDict({task: trunk for task, trunk in trunks.items() if isinstance(trunk, Backbone)})
+
+
+def exchange_between(tasks: Sequence[str], depths: Iterable[int], weights: Iterable[Tensor]) -> list[Exchange]:
+    """Edges between different tasks.
+
+    Args:
+        depths: whose outputs are mixed.
+        weights: for each of these depths [target, source].
+    """
+    return [
+        Exchange(depth, source, target, weight)
+        for depth, matrix in zip(depths, weights, strict=True)
+        for target, row in zip(tasks, matrix.tolist(), strict=True)
+        for source, weight in zip(tasks, row, strict=True)
+        if source != target
+    ]
 
 
 def run_side_by_side(trunks: TypedModuleDict[Backbone], image: Tensor, mix: Mix) -> dict[str, Maps]:
