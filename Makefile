@@ -12,7 +12,7 @@ OPTIONS := $(if $(METHOD),--method '$(METHOD)') $(if $(DATASET),--dataset '$(DAT
 	$(if $(BUDGET),--budget '$(BUDGET)') $(if $(ROBUSTNESS),--robustness '$(ROBUSTNESS)') \
 	$(if $(ADDRESS),--address '$(ADDRESS)') $(if $(YES),--yes) $(ARGS)
 
-.PHONY: help setup bench test test-long lint leaderboard clean
+.PHONY: help setup bench tune test test-long lint leaderboard clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -31,6 +31,9 @@ $(STAMP): setup.cfg pyproject.toml
 
 bench: setup  ## run methods on datasets and print the leaderboard (METHOD= DATASET= DATA= SEEDS= EPOCHS= …)
 	@$(BIN)/mtlbench bench $(OPTIONS)
+
+tune: setup  ## search every method's hyper-parameters with equal budgets (METHOD= DATASET= BUDGET_TRIALS=20 …)
+	@$(BIN)/mtlbench tune $(OPTIONS) $(if $(BUDGET_TRIALS),--trials '$(BUDGET_TRIALS)')
 
 leaderboard: setup  ## draw the leaderboards again from the records in results/
 	@$(BIN)/mtlbench leaderboard $(ARGS)

@@ -13,7 +13,8 @@ from torchvision import datasets as torchvision_datasets
 
 from mtlbench.contract import Card, Download, Hyper, UserError
 
-from ._shared.two_digits import SPLITS, Pool, TwoDigits
+from ._shared.published_pairs import Interpolation, Pairing, PublishedPairs, draw_pairs
+from ._shared.two_digits import SPLITS, Compositions, Pool, TwoDigits
 
 SIDE = 28
 """A digit's side on the canvas in pixels."""
@@ -26,6 +27,7 @@ _KINDS = {"mnist": ("MNIST", "MNIST"), "fashion": ("FashionMNIST", "FashionMNIST
 
 _RAW = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 _VAL_EVERY = 6
+_VAL_SIZE = 10_000
 
 TREE = """\
 ROOT/
@@ -38,6 +40,13 @@ class MultiMNIST(TwoDigits):
 
     Sabour et al., NeurIPS 2017, arXiv:1710.09829; as multi-task learning by Sener and Koltun, NeurIPS 2018,
     arXiv:1810.04650. Digits stand at fixed places here, without jitter.
+
+    The options `offset=6 shrink=28 pairing=left_in_order val_cut=last train=50000 val=10000` compose the images as published
+    code does (`_shared/published_pairs.py` says which code does what). What still differs from Sener and Koltun: other random
+    partners (theirs are not seeded); a sixth of the training digits is val; the canvas is not stretched to the full range of
+    values first, which changes images whose brightest pixel is below 255; images have three equal channels; they are
+    normalised by 0.15 and 0.32 instead of 0.1307 and 0.3081. From PaMaL: val shares no digit with train, and bicubic values
+    are rounded to bytes.
     """
 
     source: Literal["mnist", "fashion", "mixed"] = Hyper(
@@ -48,6 +57,15 @@ class MultiMNIST(TwoDigits):
     val: int = Hyper(5000, ge=1, le=10_000_000, help="number of validation compositions")
     test: int = Hyper(10000, ge=1, le=10_000_000, help="number of test compositions")
     seed: int = Hyper(0, ge=0, lt=2**32, help="seed of the pairing")
+    offset: int = Hyper(0, ge=0, le=84, help="pixels from left to right digit, down and across; 0: to the canvas's corner")
+    shrink: int = Hyper(0, ge=0, le=112, help="side that the canvas is shrunk to in pixels: published 28; 0: not at all")
+    interpolation: Interpolation = Hyper("nearest", help="how the canvas is shrunk")
+    pairing: Pairing = Hyper(
+        "even", help="even: each digit equally often on each side; left_in_order, both_random: drawn as published"
+    )
+    val_cut: Literal["every_6th", "last"] = Hyper(
+        "every_6th", help="which of the official training digits are val's: every 6th, or the last 10,000 (Kurin et al.)"
+    )
 
     card: ClassVar[Card] = Card(
         title="MultiMNIST (composed from MNIST, 1998, and FashionMNIST, 2017)",
@@ -59,7 +77,8 @@ class MultiMNIST(TwoDigits):
         "torchvision's layout. The datasets multidigits and streets run without any download.",
         tree=TREE,
         defects=(
-            "published MultiMNIST sets differ in canvas, jitter, number and pairing: compare with numbers made here only",
+            "published MultiMNIST sets differ in canvas, jitter, number and pairing, and none was published as files: the "
+            "options compose what published code composes, with other random partners",
             "the two digits of an image may be of one class",
         ),
     )
@@ -72,6 +91,36 @@ class MultiMNIST(TwoDigits):
     }
     mean: ClassVar[tuple[float, float, float]] = (0.15, 0.15, 0.15)
     std: ClassVar[tuple[float, float, float]] = (0.32, 0.32, 0.32)
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """(height, width)."""
+        side = self.shrink or self.size
+        return side, side
+
+    @cached_property
+    def compositions(self) -> Compositions:
+        """All compositions; made once.
+
+        Raises:
+            UserError: digits would leave the canvas, or it would grow.
+        """
+        if self.offset + SIDE > self.size:
+            raise UserError(
+                f"multimnist: offset = {self.offset} puts the right digit off the canvas: expected at most "
+                f"{self.size - SIDE}, or a larger size."
+            )
+        if self.shrink > self.size:
+            raise UserError(f"multimnist: shrink = {self.shrink} is larger than the canvas (size = {self.size}).")
+        if self.pairing == "even" and not self.offset and not self.shrink:
+            return super().compositions
+        pools, counts = self.pools(), {"train": self.train, "val": self.val, "test": self.test}
+        if self.pairing == "even":
+            pairs = Compositions.draw(self.size, pools, counts, self.seed).pairs
+        else:
+            pairs = draw_pairs(self.pairing, pools, counts, self.seed)
+        offset = self.offset or self.size - SIDE
+        return PublishedPairs(self.size, pools, pairs, offset, self.shrink, self.interpolation)
 
     @cached_property
     def folder(self) -> Path:
@@ -116,6 +165,11 @@ class MultiMNIST(TwoDigits):
 
     def split_rule(self) -> str:
         """How val was cut from train."""
+        if self.val_cut == "last":
+            return (
+                f"by source picture: the last {_VAL_SIZE:,} of the official train are val's (a sixth of smaller sets), the "
+                "rest train's; test: the official test; compositions never mix splits"
+            )
         return (
             f"by source picture: every {_VAL_EVERY}th of the official train (number divided by {_VAL_EVERY} leaves "
             f"{_VAL_EVERY - 1}) is val's, the rest train's; test: the official test; compositions never mix splits"
@@ -139,6 +193,8 @@ class MultiMNIST(TwoDigits):
     def _pools(self, name: str) -> dict[str, Pool]:
         train, test = (self._read(name, official) for official in (True, False))
         held_out = train.sources % _VAL_EVERY == _VAL_EVERY - 1
+        if self.val_cut == "last":
+            held_out = train.sources >= len(train.sources) - min(_VAL_SIZE, len(train.sources) // _VAL_EVERY)
         return {
             "train": train.subset(np.flatnonzero(~held_out)),
             "val": train.subset(np.flatnonzero(held_out)),

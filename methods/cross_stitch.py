@@ -17,9 +17,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from mtlbench.contract import Architecture, Hyper, Maps, Publication, SharingPlan, Uniform
+from mtlbench.contract import Architecture, Exchange, Hyper, Maps, Publication, SharingPlan, Uniform
 
-from ._shared.side_by_side import run_side_by_side, typed_trunks
+from ._shared.side_by_side import exchange_between, run_side_by_side, typed_trunks
 from ._shared.typed_modules import TypedModuleList
 
 
@@ -73,3 +73,8 @@ class CrossStitch(Architecture):
 
     def plan(self) -> SharingPlan:
         return SharingPlan.private([unit.name for unit in self.block_units()], list(self.tasks))
+
+    def exchange(self) -> list[Exchange]:
+        """Mean weight over the channels."""
+        depths = [1 + end for end in self.template.stage_ends()]
+        return exchange_between(list(self.tasks), depths, [stitch.weight.detach().mean(2) for stitch in self.stitches])

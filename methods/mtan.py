@@ -24,7 +24,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mtlbench.contract import Architecture, Bottleneck, Maps, Publication, SharingPlan
+from mtlbench.contract import Architecture, Bottleneck, Exchange, Maps, Publication, SharingPlan
 
 from ._shared.typed_modules import TypedModuleDict, TypedModuleList
 
@@ -91,6 +91,7 @@ class Attention(nn.Module):
 class MTAN(Architecture):
     """One trunk; every task attends to its features with masks of its own, stage by stage."""
 
+    needs: ClassVar[frozenset[str]] = frozenset({"feature maps"})
     family: ClassVar[str] = "soft sharing"
     publication: ClassVar[Publication | None] = Publication(
         "Liu et al.", "CVPR", 2019, "End-to-End Multi-Task Learning with Attention", arxiv="1803.10704"
@@ -118,3 +119,11 @@ class MTAN(Architecture):
 
     def plan(self) -> SharingPlan:
         return SharingPlan.shared([unit.name for unit in self.block_units()], list(self.tasks))
+
+    def exchange(self) -> list[Exchange]:
+        """How open a task's masks are where their last layer reads its mean input, averaged over channels."""
+        return [
+            Exchange(1 + end, "trunk", task, mask.get_parameter("4.bias").detach().sigmoid().mean().item())
+            for task, masks in self.attention.masks.items()
+            for end, mask in zip(self.template.stage_ends(), masks, strict=True)
+        ]

@@ -19,9 +19,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from mtlbench.contract import Architecture, Hyper, Maps, Publication, SharingPlan, Uniform
+from mtlbench.contract import Architecture, Exchange, Hyper, Maps, Publication, SharingPlan, Uniform
 
-from ._shared.side_by_side import run_side_by_side, typed_trunks
+from ._shared.side_by_side import exchange_between, run_side_by_side, typed_trunks
 from ._shared.typed_modules import TypedModuleList
 
 MOMENTUM = 0.05
@@ -82,9 +82,9 @@ class NDDR(Architecture):
 
     def build(self) -> None:
         self.trunks = typed_trunks(self.backbone_per_task())
-        stem = next(layer.num_features for layer in self.template.stem.modules() if isinstance(layer, nn.BatchNorm2d))
         self.fusions = TypedModuleList(
-            Fusion(len(self.tasks), channels, self.own_weight) for channels in (stem, *self.stage_channels)
+            Fusion(len(self.tasks), channels, self.own_weight)
+            for channels in (self.template.stem_channels, *self.stage_channels)
         )
         for task, layer in zip(self.tasks, self.fusions[-1].layers, strict=True):
             self.own(layer, [task])  # nothing but the task's head reads it
@@ -98,3 +98,13 @@ class NDDR(Architecture):
 
     def plan(self) -> SharingPlan:
         return SharingPlan.private([unit.name for unit in self.block_units()], list(self.tasks))
+
+    def exchange(self) -> list[Exchange]:
+        """Each source's share of the norm of a target's fusion weights."""
+        tasks = list(self.tasks)
+        weights: list[Tensor] = []
+        for fusion in self.fusions:
+            rows = [layer.get_parameter("0.weight").detach()[:, :, 0, 0].chunk(len(tasks), dim=1) for layer in fusion.layers]
+            norms = torch.stack([torch.stack([block.norm() for block in row]) for row in rows])
+            weights.append(norms / norms.sum(1, keepdim=True))
+        return exchange_between(tasks, [0, *(1 + end for end in self.template.stage_ends())], weights)

@@ -19,6 +19,7 @@ from ._shared.select_or_skip import Decisions, columns, picture, plan_of
 class RandomPlan(Architecture):
     """Every task skips residual blocks that were drawn at random for it; nothing is learned about what to share."""
 
+    needs: ClassVar[frozenset[str]] = frozenset({"residual blocks"})
     family: ClassVar[str] = "control"
 
     minimum_epochs: ClassVar[int] = 2

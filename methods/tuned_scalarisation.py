@@ -34,8 +34,8 @@ class TunedScalarisation(Strategy):
         weights = self.weights or dict.fromkeys(self.tasks, 1.0)
         if set(weights) != set(self.tasks):
             raise UserError(
-                f"tuned_scalarisation: weights names {', '.join(sorted(weights))}, but the tasks are {', '.join(self.tasks)}: "
-                "give every task a weight, or none."
+                f"tuned_scalarisation: weights names {', '.join(sorted(weights))}, but the tasks are "
+                f"{', '.join(self.tasks)}: give every task a weight, or none."
             )
         if (sum_of_weights := sum(weights.values())) <= 0:
             raise UserError("tuned_scalarisation: all weights are 0: give at least one task a weight above 0.")

@@ -69,6 +69,7 @@ from .schedule import PUBLISHED_SAMPLES, ByProgress, ByRound
 class AdaShare(Architecture):
     """Learn for every task which residual blocks it executes, then train that network from scratch."""
 
+    needs: ClassVar[frozenset[str]] = frozenset({"residual blocks"})
     family: ClassVar[str] = "learned sharing"
     publication: ClassVar[Publication | None] = Publication(
         "Sun et al.",

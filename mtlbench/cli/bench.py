@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from mtlbench.cli.options import add_folders, add_trial, print_boards
+from mtlbench.discovery.shipped import experiment_file
 from mtlbench.errors import UserError
 
 if TYPE_CHECKING:
@@ -37,8 +38,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     contents.add_argument(
         "--experiment", "-e", type=Path, help=f"an experiment file (default: {QUICKSTART}; mtlbench list experiment)"
     )
+    contents.add_argument(
+        "--force", action="store_true", help="run trials again although their record is there, and replace it"
+    )
     contents.add_argument("--no-reference", action="store_true", help="do not schedule missing single-task networks")
     add_trial(parser)
+    add_machines(parser)
+    add_folders(parser)
+    parser.add_argument("--out", type=Path, default=Path("leaderboards"), help="leaderboards (default: leaderboards)")
+
+
+def add_machines(parser: argparse.ArgumentParser) -> None:
+    """Where trials run."""
     machines = parser.add_argument_group("where to run")
     machines.add_argument(
         "--gpus", type=float, help="GPUs of a trial, fractions allowed (default: 1 if there is one, else 0)"
@@ -46,25 +57,43 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     machines.add_argument("--address", help="a running Ray cluster (`auto` for one on this machine)")
     machines.add_argument("--retries", type=int, default=1, help="how often a crashed trial is tried again (default: 1)")
     machines.add_argument("--yes", "-y", action="store_true", help=f"do not ask before sweeps of more than {ASK_HOURS:g} h")
-    add_folders(parser)
-    parser.add_argument("--out", type=Path, default=Path("leaderboards"), help="leaderboards (default: leaderboards)")
 
 
 def run(arguments: argparse.Namespace) -> int:
     from mtlbench.cli.experiments import trials_from_arguments
     from mtlbench.config.plugins import Registry
-    from mtlbench.running.finished import find_record
+    from mtlbench.running.disk_faults import require_writable
+    from mtlbench.running.finished import check_places, find_records
 
     console = Console()
     registry = Registry(arguments.plugins)
     trials = trials_from_arguments(arguments, experiment_of(arguments, registry), registry)
-    missing = [trial for trial in trials if find_record(trial, arguments.results) is None]
-    console.print(f"{len(trials)} trials: {len(trials) - len(missing)} have a record, {len(missing)} to run.")
+    require_writable({"--results": arguments.results, "--runs": arguments.runs, "--out": arguments.out})
+    recorded = find_records(trials, arguments.results)
+    missing = trials if arguments.force else [trial for trial in trials if trial.id not in recorded]
+    console.print(f"{len(trials)} trials: {len(recorded)} have a record, {len(missing)} to run.")
+    for line in [] if arguments.force else check_places(missing, arguments.results):
+        print(f"mtlbench: {line}", file=sys.stderr)
     failed = _train(missing, arguments, console) if missing else {}
-    _draw(trials, arguments, console)
-    for title, reason in failed.items():
-        print(f"mtlbench: {title} failed: {reason}", file=sys.stderr)
+    try:
+        draw(trials, arguments, console)
+    finally:
+        if failed:
+            print(failure_table(failed, len(missing)), file=sys.stderr)
     return 1 if failed else 0
+
+
+def failure_table(failed: dict[str, str], run: int) -> str:
+    """What failed and why, one trial per line.
+
+    Args:
+        failed: trial's title → reason.
+        run: trials that were run.
+    """
+    width = max(map(len, failed))
+    rows = [f"  {title:{width}}  {reason}" for title, reason in failed.items()]
+    count = f"mtlbench: {len(failed)} of {run} trials failed:"
+    return "\n".join([count, *rows, "The others have their records. The same command runs only what is missing."])
 
 
 def experiment_of(arguments: argparse.Namespace, registry: Registry) -> Experiment:
@@ -90,7 +119,7 @@ def experiment_of(arguments: argparse.Namespace, registry: Registry) -> Experime
         datasets=_names(arguments.dataset, _embedded_datasets(registry)) if arguments.dataset else (),
         seeds=arguments.seeds,
         reference=not arguments.no_reference,
-        base=load_experiment(file) if file is not None else None,
+        base=load_experiment(experiment_file(file)) if file is not None else None,
     )
 
 
@@ -100,21 +129,31 @@ def _train(missing: list[TrialSpec], arguments: argparse.Namespace, console: Con
     from mtlbench.running.estimate import estimate
     from mtlbench.running.ray_session import Resources, ray_session
     from mtlbench.running.scheduler import run_trials
+    from mtlbench.running.trial import forget
 
-    resources = Resources(arguments.cpus, _gpus(arguments), arguments.address, arguments.retries)
+    resources = Resources(arguments.cpus, gpus_of(arguments), arguments.address, arguments.retries)
     with ray_session(resources):
         planned = estimate(missing, resources)
         console.print(planned.text, highlight=False)
         if planned.hours > ASK_HOURS and not arguments.yes:
-            _ask(planned.hours)
+            ask(planned.hours)
+        if arguments.force:
+            for trial in missing:
+                forget(trial, arguments.runs)
         with Display(len(missing), console, planned.seconds) as display:
             outcome = run_trials(
-                planned.trials, arguments.runs, arguments.results, resources, display, arguments.keep_checkpoints
+                planned.trials,
+                arguments.runs,
+                arguments.results,
+                resources,
+                display,
+                arguments.keep_checkpoints,
+                arguments.force,
             )
     return outcome.failed
 
 
-def _gpus(arguments: argparse.Namespace) -> float:
+def gpus_of(arguments: argparse.Namespace) -> float:
     """GPUs of one trial."""
     if arguments.gpus is not None:
         return float(arguments.gpus)
@@ -123,7 +162,7 @@ def _gpus(arguments: argparse.Namespace) -> float:
     return 1.0 if torch.cuda.is_available() else 0.0
 
 
-def _ask(hours: float) -> None:
+def ask(hours: float) -> None:
     """Ask whether a long sweep should start.
 
     Raises:
@@ -135,14 +174,14 @@ def _ask(hours: float) -> None:
         raise UserError("Nothing was started.")
 
 
-def _draw(trials: list[TrialSpec], arguments: argparse.Namespace, console: Console) -> None:
+def draw(trials: list[TrialSpec], arguments: argparse.Namespace, console: Console) -> None:
     """Measure missing latencies, draw the leaderboards of the trials' datasets, and print them."""
     from mtlbench.leaderboard.draw import draw_all
     from mtlbench.leaderboard.terminal import terminal
-    from mtlbench.running.finished import find_record
+    from mtlbench.running.finished import find_records
     from mtlbench.running.latencies import measure_missing
 
-    paths = [path for trial in trials if (path := find_record(trial, arguments.results)) is not None]
+    paths = list(find_records(trials, arguments.results).values())
     if not paths:
         return
     measure_missing({trial.id: trial for trial in trials}, paths)
@@ -157,9 +196,9 @@ def _draw(trials: list[TrialSpec], arguments: argparse.Namespace, console: Conso
 
 
 def _quickstart() -> Path:
-    for path in (QUICKSTART, Path(__file__).resolve().parents[2] / QUICKSTART):
-        if path.is_file():
-            return path
+    path = experiment_file(QUICKSTART)
+    if path.is_file():
+        return path
     raise UserError("There is no experiments/quickstart.yaml here: name --method and --dataset, or an --experiment file.")
 
 

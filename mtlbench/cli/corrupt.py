@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from mtlbench.errors import UserError, did_you_mean
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     from PIL import Image
 
+    from mtlbench.data.image_files import read_image
     from mtlbench.measure.corruptions import COMMON, CORRUPTIONS, QUICK, draw_corruptions
 
     out = arguments.out
@@ -54,26 +51,3 @@ def run(arguments: argparse.Namespace) -> int:
         prediction_strip(selected, int(arguments.image), out, names, arguments.severity, arguments.frost)
     Console().print(f"written: {out}", highlight=False, soft_wrap=True)
     return 0
-
-
-def read_image(path: Path) -> Tensor:
-    """An image file as uint8 [3, H, W], or [1, H, W] where it is grey.
-
-    Raises:
-        UserError: there is no such file, or it is no image of 8 bits per channel.
-    """
-    import numpy as np
-    import torch
-    from PIL import Image, ImageOps, UnidentifiedImageError
-
-    try:
-        with Image.open(path) as opened:
-            upright = ImageOps.exif_transpose(opened)
-            if upright.mode not in ("L", "LA", "RGB", "RGBA", "P", "PA", "CMYK", "YCbCr"):
-                raise UserError(f"{path} is an image of mode {upright.mode}: expected 8 bits per channel, colour or grey.")
-            array = np.array(upright.convert("L" if upright.mode in ("L", "LA") else "RGB"))
-    except FileNotFoundError:
-        raise UserError(f"There is no image {path}.") from None
-    except (UnidentifiedImageError, OSError) as error:
-        raise UserError(f"{path} cannot be read as an image: {error}.") from None
-    return torch.from_numpy(np.atleast_3d(array)).permute(2, 0, 1).contiguous()

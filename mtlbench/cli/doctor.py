@@ -15,7 +15,8 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
 import mtlbench
-from mtlbench.cli.options import add_plugins, default_cache
+from mtlbench.cli.options import add_plugins
+from mtlbench.data.cache_folder import default_cache
 
 PACKAGES = {
     "numpy": "numpy",

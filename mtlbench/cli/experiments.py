@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -82,7 +83,7 @@ def trials_from_arguments(arguments: argparse.Namespace, experiment: Experiment,
         lambda data, plugin: open_dataset(data, plugin.cls, announce(data.name)),
         cache=arguments.cache.expanduser().resolve(),
         overrides=overrides(arguments),
-        threads=max(1, int(arguments.cpus)),
+        threads=_threads(arguments.cpus),
         skip_bad=arguments.skip_bad,
         bf16=lambda: getattr(arguments, "gpus", None) != 0 and gpu_has_bf16(),
     )
@@ -112,12 +113,18 @@ def planner(arguments: argparse.Namespace, experiment: Experiment, registry: Reg
             prepare,
             cache=arguments.cache.expanduser().resolve(),
             overrides=overrides(arguments),
-            threads=max(1, int(arguments.cpus)),
+            threads=_threads(arguments.cpus),
             skip_bad=arguments.skip_bad,
             bf16=lambda: getattr(arguments, "gpus", None) != 0 and gpu_has_bf16(),
         )
 
     return plan
+
+
+def _threads(cpus: float) -> int:
+    if not 0 < cpus < math.inf:
+        raise UserError(f"--cpus {cpus:g} is refused: expected a number above 0.")
+    return max(1, int(cpus))
 
 
 def _only(entries: Sequence[object], purpose: str, option: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import inspect
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, get_origin
+from typing import TYPE_CHECKING, Literal, get_args, get_origin
 
 from rich.console import Console
 from rich.markup import escape
@@ -156,6 +156,8 @@ def describe(console: Console, plugin: AnyPlugin) -> None:
     Raises:
         UserError: the plugin is broken; says why.
     """
+    from mtlbench.contract.hyper import describe_range
+
     cls = plugin.cls
     console.print(f"[bold]{plugin.name}[/bold] ({plugin.kind}, {escape(str(plugin.path))})", highlight=False, soft_wrap=True)
     console.print(escape(inspect.cleandoc(cls.__doc__ or "")), highlight=False)
@@ -163,7 +165,9 @@ def describe(console: Console, plugin: AnyPlugin) -> None:
         option = "--dataset-arg" if plugin.kind == "dataset" else "--method-arg"
         table = _table(f"\n{option} NAME=VALUE", "name", "default", "range", "what it is")
         for name, info in cls.hypers.items():
-            table.add_row(name, escape(repr(info.default)), escape(info.bounds.describe(name)), escape(info.help))
+            searched = [] if info.search is None else [f"searched: {describe_range(info.search)}"]
+            ranges = "\n".join(filter(None, [info.bounds.describe(name), *searched]))
+            table.add_row(name, escape(repr(info.default)), escape(ranges), escape(info.help))
         console.print(table)
     defaults = getattr(cls, "defaults", {})
     if defaults:
@@ -184,6 +188,8 @@ def settings_table() -> Table:
 def experiment_table() -> Table:
     """All fields of an experiment file."""
     table = _table("fields of an experiment file (docs/experiments.md)", "field", "value", "default", "what it is")
+    # A long default must not take the room of what a field is.
+    table.columns[2].max_width = 10
     for field in experiment_fields():
         table.add_row(*(escape(part) for part in field))
     return table
@@ -191,12 +197,13 @@ def experiment_table() -> Table:
 
 def experiment_fields() -> Iterator[tuple[str, str, str, str]]:
     """(field, kind of value, default, what it is) of every field; of an entry's fields as `methods[].label`."""
-    from mtlbench.planning.experiment import DatasetEntry, Experiment, MethodEntry
+    from mtlbench.planning.experiment import DatasetEntry, Experiment, MethodEntry, TuneEntry
 
     models: list[tuple[str, type[BaseModel]]] = [
         ("", Experiment),
         ("methods[].", MethodEntry),
         ("datasets[].", DatasetEntry),
+        ("tune.", TuneEntry),
     ]
     for prefix, model in models:
         for name, field in model.model_fields.items():
@@ -207,10 +214,13 @@ def experiment_fields() -> Iterator[tuple[str, str, str, str]]:
 def backbones_table() -> Table:
     """All backbones and what they are made of."""
     from mtlbench.networks.backbone import LAYOUTS
+    from mtlbench.networks.lenet import LENETS, WIDTHS
 
     table = _table("backbones", "name", "blocks per stage", "width", "block")
     for name, layout in LAYOUTS.items():
         table.add_row(name, str(layout.blocks), str(layout.width), layout.block.__name__)
+    for name in LENETS:
+        table.add_row(name, "(1, 1)", str(WIDTHS[0]), "convolution, fully connected")
     return table
 
 
@@ -228,7 +238,16 @@ def _kind(annotation: object) -> str:
     text = getattr(annotation, "__name__", "") if is_class else str(annotation).replace("typing.", "")
     if text.startswith("dict"):
         return "NAME: VALUE"
-    words = {"str": "text", "str | None": "text", "bool": "true or false", "int | list[int]": "number or list of numbers"}
+    if get_origin(annotation) is Literal:
+        return " or ".join(get_args(annotation))
+    words = {
+        "str": "text",
+        "str | None": "text",
+        "bool": "true or false",
+        "int": "number",
+        "int | list[int]": "number or list of numbers",
+        "mtlbench.planning.experiment.TuneEntry | None": "fields",
+    }
     return words.get(text, "list of texts" if text == "list[str]" else "list of names or entries")
 
 

@@ -13,6 +13,7 @@ from mtlbench.errors import UserError, did_you_mean
 
 COMMANDS = {
     "bench": "run methods on datasets and draw the leaderboard",
+    "tune": "search every method's hyper-parameters with equal budgets, and draw the leaderboard of the winners",
     "train": "run one trial in this process, without a scheduler",
     "list": "list methods, datasets, backbones, settings and the fields of experiment files; describe one",
     "data": "describe, check, prepare or show a dataset",
@@ -21,8 +22,15 @@ COMMANDS = {
     "leaderboard": "draw leaderboards from records, or check records",
     "selection-bias": "say what selection on test would have claimed, from kept epochs",
     "show": "print a record",
+    "reproduce": "run a record's trial again and say whether the result is the same",
     "compare": "say what differs between two records",
+    "diff": "say what changes in the ranks between two folders of records",
+    "status": "say how far the trials of a sweep are, from another terminal",
+    "predict": "draw what a trained network predicts on images",
+    "export": "write a trained network as a file that runs without mtlbench (PyTorch or ONNX)",
+    "submit": "check records and pack them for a pull request",
     "corrupt": "draw an image under all corruptions",
+    "replications": "set published rows beside our records of the same protocol",
     "lint-reported": "recompute published numbers and flag what does not add up",
     "doctor": "check the installation",
 }

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from rich.console import Console, RenderableType
 
 from mtlbench.cli.renamed import RenamedOption
-from mtlbench.errors import UserError
+from mtlbench.data.cache_folder import default_cache
+from mtlbench.errors import UserError, shown
 
 Arguments = argparse.ArgumentParser | argparse._ArgumentGroup
 
@@ -99,24 +98,18 @@ def assignments(texts: Sequence[str]) -> dict[str, Any]:
     Raises:
         UserError: a text without "=".
     """
+    from mtlbench.planning.yaml_text import read_yaml  # here, because `list` must not wait for it
+
     values: dict[str, Any] = {}
     for text in texts:
         name, sign, value = text.partition("=")
         if not sign or not name:
-            raise UserError(f"{text!r} is not understood: expected NAME=VALUE.")
+            raise UserError(f"{shown(text)} is not understood: expected NAME=VALUE.")
         try:
-            values[name.strip()] = yaml.safe_load(value)
-        except yaml.YAMLError:
+            values[name.strip()] = read_yaml(value)
+        except ValueError:
             values[name.strip()] = value
     return values
-
-
-def default_cache() -> Path:
-    """MTLBENCH_CACHE, or `mtlbench` in the user's cache folder."""
-    from_environment = os.environ.get("MTLBENCH_CACHE")
-    if from_environment:
-        return Path(from_environment)
-    return Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "mtlbench"
 
 
 BOARD_WIDTH = 120

@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--method", "-m", required=True, help="a method; a+s combines an architecture and a strategy")
     parser.add_argument("--dataset", "-d", required=True, help="a dataset")
     parser.add_argument("--seed", type=int, default=0, help="the seed (default: 0)")
-    parser.add_argument("--force", action="store_true", help="run again although the record is there")
+    parser.add_argument("--force", action="store_true", help="run again although the record is there, and replace it")
     add_trial(parser)
     add_folders(parser)
 
@@ -25,8 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     from mtlbench.cli.experiments import experiment_from_arguments, trials_from_arguments
     from mtlbench.config.plugins import Registry
+    from mtlbench.running.disk_faults import require_writable
     from mtlbench.running.display import Display
-    from mtlbench.running.finished import find_record
+    from mtlbench.running.finished import check_places, find_record
     from mtlbench.running.trial import forget, run_trial
 
     console = Console()
@@ -34,10 +35,13 @@ def run(arguments: argparse.Namespace) -> int:
         arguments, methods=[arguments.method], datasets=[arguments.dataset], seeds=[arguments.seed], reference=False
     )
     (trial,) = trials_from_arguments(arguments, experiment, Registry(arguments.plugins))
+    require_writable({"--results": arguments.results, "--runs": arguments.runs})
     record = find_record(trial, arguments.results)
     if record is not None and not arguments.force:
         console.print(f"The record is there: {record} (--force runs the trial again).", highlight=False, soft_wrap=True)
         return 0
+    for line in [] if arguments.force else check_places([trial], arguments.results):
+        console.print(line, highlight=False, soft_wrap=True)
     if arguments.force:
         forget(trial, arguments.runs)
     with Display(1, console) as display:
@@ -47,6 +51,8 @@ def run(arguments: argparse.Namespace) -> int:
             arguments.results,
             lambda progress: display.epoch(trial, progress.__dict__),
             arguments.keep_checkpoints,
+            arguments.force,
+            note=lambda text: display.note(trial, text),
         )
         display.done(trial, path)
     console.print(f"written: {path}", highlight=False, soft_wrap=True)

@@ -13,7 +13,7 @@ from typing import Any
 import mtlbench
 from mtlbench.config.plugins import Plugin, Registry
 from mtlbench.contract import Architecture, Strategy
-from mtlbench.errors import UserError, did_you_mean
+from mtlbench.errors import UserError, did_you_mean, shown
 
 
 def reference_method() -> str:
@@ -95,7 +95,7 @@ def _assign(
         kinds = [part] if part in known else [] if part else [kind for kind in known if hyper in known[kind]]
         if not kinds:
             names = {hyper for hypers in known.values() for hyper in hypers}
-            raise UserError(f"{name} has no hyper-parameter {key!r}.{did_you_mean(hyper, names) or ' It has none.'}")
+            raise UserError(f"{name} has no hyper-parameter {shown(key)}.{did_you_mean(hyper, names) or ' It has none.'}")
         if len(kinds) > 1:
             raise UserError(
                 f"Both parts of {name} have a hyper-parameter {key!r}: write architecture.{key} or strategy.{key}."

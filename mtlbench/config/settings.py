@@ -5,7 +5,7 @@ One flat list of names, the same in experiment files, on the command line and in
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -15,6 +15,7 @@ from mtlbench.contract.run import Budget, BudgetMode
 from mtlbench.errors import UserError, did_you_mean, shown
 from mtlbench.networks.backbone import BackboneSpec
 from mtlbench.networks.heads import HeadSpec
+from mtlbench.tasks.base import Task
 
 Radius = Annotated[float, Field(gt=0, le=255, allow_inf_nan=False)]
 
@@ -30,25 +31,37 @@ class Settings(BaseModel):
     micro_batches: int = Field(
         1, ge=1, description="pieces in which a batch passes through the network, to save memory: at least 2 images each"
     )
-    backbone: str = Field("resnet18", description="resnet_tiny, resnet18, resnet34 or resnet50")
+    backbone: str = Field(
+        "resnet18", description="resnet_tiny, resnet18, resnet34, resnet50, multi_lenet or multi_lenet_no_dropout"
+    )
     output_stride: Literal[8, 16, 32] = Field(8, description="how much smaller than the image the last feature map is")
     first_dilation: Literal["previous", "stage"] = Field("previous", description="dilation of a dilated stage's first block")
     ceil_pool: bool = Field(False, description="round the stem's pooled size up")
-    init: Literal["he", "normal_0.01"] = Field("he", description="initial weights of the backbone's convolutions")
+    init: Literal["he", "normal_0.01", "torch"] = Field("he", description="initial weights of the backbone's convolutions")
     pretrained: str = Field("", description="'imagenet' or the path of weights in torchvision's names; empty for none")
-    head_rates: tuple[Annotated[int, Field(ge=1)], ...] = Field((12, 24, 36), description="dilation rates of the dense heads' ASPP")
+    head_rates: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        (12, 24, 36), description="dilation rates of the dense heads' ASPP"
+    )
     head_width: int = Field(256, ge=1, description="channels inside a dense head")
     head_dropout: float = Field(0.5, ge=0, lt=1, description="dropout in a dense head")
     optimizer: Literal["adam", "adamw", "sgd"] = Field("adam", description="adam, adamw or sgd")
     lr: float = Field(1e-3, gt=0, allow_inf_nan=False, description="highest learning rate")
     weight_decay: float = Field(0.0, ge=0, allow_inf_nan=False, description="weight decay")
     momentum: float = Field(0.9, ge=0, lt=1, description="momentum (sgd) or beta1")
-    schedule: Literal["constant", "poly", "cosine", "step"] = Field("poly", description="learning-rate schedule")
+    schedule: Literal["constant", "poly", "cosine", "step", "halved", "epoch_0.95", "10_epochs_0.85"] = Field(
+        "poly", description="learning-rate schedule"
+    )
     clip: float = Field(
         0.0, ge=0, allow_inf_nan=False, description="bound on the gradient norm per independent part; 0 for none"
     )
     label_share: float = Field(
-        1.0, gt=0, le=1, description="share of the training images that keep their label, drawn per task; by the trial's seed"
+        1.0,
+        gt=0,
+        le=1,
+        description="share of the training images that keep their label, drawn per task; by the trial's seed",
+    )
+    auxiliary: tuple[str, ...] = Field(
+        (), description="tasks that are trained, by methods that can use them, and never scored"
     )
     augment: bool = Field(True, description="use the dataset's augmentation")
     precision: Literal["fp32", "bf16", "auto"] = Field("fp32", description="fp32, bf16, or auto: bf16 where a GPU has it")
@@ -93,6 +106,21 @@ class Settings(BaseModel):
 
     def budget_spec(self) -> Budget:
         return Budget(self.budget, self.epochs)
+
+    def scored(self, tasks: Sequence[Task]) -> tuple[Task, ...]:
+        """Those of a dataset's tasks that are scored: all but the auxiliary ones.
+
+        Raises:
+            UserError: a task that the dataset does not have is auxiliary, or every one that it has.
+        """
+        names = [task.name for task in tasks]
+        for name in self.auxiliary:
+            if name not in names:
+                raise UserError(f"auxiliary: there is no task {shown(name)}.{did_you_mean(name, names)}")
+        scored = tuple(task for task in tasks if task.name not in self.auxiliary)
+        if not scored:
+            raise UserError(f"auxiliary: all tasks are ({', '.join(names)}), and one at least must be scored.")
+        return scored
 
 
 def make_settings(where: str, *layers: Mapping[str, Any]) -> Settings:

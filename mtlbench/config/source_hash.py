@@ -12,6 +12,7 @@ import ast
 import hashlib
 import importlib
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 
 import mtlbench
@@ -60,10 +61,15 @@ def imports(source: bytes, module: str, is_package: bool) -> list[str]:
 
     `from a import b` gives both `a` and `a.b`, since `b` may be a module.
     """
+    return list(_imports(source, module, is_package))
+
+
+@lru_cache(maxsize=512)
+def _imports(source: bytes, module: str, is_package: bool) -> tuple[str, ...]:
     try:
         tree = ast.parse(source)
     except (SyntaxError, ValueError, RecursionError):
-        return []
+        return ()
     package = module if is_package else module.rpartition(".")[0]
     names: list[str] = []
     for statement in _import_statements(tree):
@@ -73,7 +79,7 @@ def imports(source: bytes, module: str, is_package: bool) -> list[str]:
         origin = _origin(statement, package)
         if origin:
             names += [origin, *(f"{origin}.{alias.name}" for alias in statement.names)]
-    return names
+    return tuple(names)
 
 
 def _import_statements(tree: ast.AST) -> Iterator[ast.Import | ast.ImportFrom]:

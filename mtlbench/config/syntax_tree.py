@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 DESCRIPTIVE = frozenset({"family", "publication", "compared_with", "passes"})
 """Class attributes of plugins that only readers need (see `mtlbench.contract.Configurable`): no result depends on them."""
 
 
+@lru_cache(maxsize=512)  # a worker checks the same sources at the start of every trial
 def canonical_source(source: bytes) -> bytes:
     """The syntax tree of a source file as bytes, the same in every Python version that can parse it.
 

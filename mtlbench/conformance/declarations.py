@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mtlbench.conformance.suite import Failed, Suite
-from mtlbench.contract import Choice, LogUniform, Uniform
+from mtlbench.contract import Choice, LogUniform, Simplex, Uniform
 from mtlbench.contract.hyper import Configurable, HyperInfo
 from mtlbench.errors import UserError
 
@@ -58,6 +58,8 @@ def searched(name: str, info: HyperInfo) -> list[object]:
             if not values:
                 raise Failed(f"{name} is searched among no values")
             return list(values)
+        case Simplex():
+            return [{"one": 0.25, "other": 0.75}]
         case Uniform(low=low, high=high) | LogUniform(low=low, high=high):
             if not low < high or (isinstance(info.search, LogUniform) and low <= 0):
                 raise Failed(f"{name} is searched in [{low}, {high}]: expected low < high, and 0 < low for a logarithm")

@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 
 import torch
 
 from mtlbench.config.plugins import Registry
 from mtlbench.conformance.network_checks import check_deployed, check_owners, check_parts, check_plain_data, check_restored
 from mtlbench.conformance.suite import Failed, NotApplicable, Suite, seed_everything
+from mtlbench.contract import TaskLosses
 from mtlbench.planning.expansion import expand
 from mtlbench.planning.experiment import make_experiment
 from mtlbench.planning.trial_spec import TrialSpec
@@ -137,21 +141,46 @@ def trained_network(subject: TrialSubject) -> None:
 
 @SUITE.add
 def resume(subject: TrialSubject) -> None:
-    """Killed after every epoch and taken up again, a trial has the same result to the byte."""
+    """Killed in every epoch of every phase, and before its record, a resumed trial has the same result to the byte."""
     expected = subject.result
     count = len(json.loads(expected)["curve"])
     for number in range(count):
         seed_everything(number + 1)  # a new process has other random numbers
-        killed = subject.start("resumed")
-        if next(killed.epochs(), None) is None:
-            break
+        kill_in_next_epoch(subject.start("resumed"))
     seed_everything(count + 1)
+    trained = subject.start("resumed")
+    if next(trained.epochs(), None) is not None:
+        raise Failed(f"the trial has {count} epochs, and goes on after them when it is resumed")
+    trained.load_best()  # killed while it is evaluated
+    seed_everything(count + 2)
     resumed = subject.finish(subject.start("resumed"), "resumed")
     if resumed != expected:
         raise Failed(
             f"resumed after every epoch, the trial has another result: {first_difference(expected, resumed)}. What is "
             "remembered from one epoch to the next belongs in `structure()`, a buffer, or a phase's `state()`"
         )
+
+
+class _Killed(BaseException):
+    """Ends a training as a kill would: nothing of the harness handles it."""
+
+
+def kill_in_next_epoch(trial: Trial) -> None:
+    """Train one epoch to its checkpoint, and go on until the next epoch has made its first step.
+
+    Where the next epoch is the first of a phase, the phase has begun, which no checkpoint tells.
+    """
+    epochs = trial.epochs()
+    if next(epochs, None) is None:
+        return
+    train_batch = trial.trainer.train_batch
+
+    def killing(*arguments: Any) -> TaskLosses:
+        train_batch(*arguments)
+        raise _Killed
+
+    with patch.object(trial.trainer, "train_batch", killing), suppress(_Killed):
+        next(epochs, None)
 
 
 @SUITE.add

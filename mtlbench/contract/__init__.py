@@ -14,7 +14,7 @@ from mtlbench.errors import UserError, did_you_mean
 from mtlbench.networks.backbone import Backbone
 from mtlbench.networks.heads import resize
 from mtlbench.networks.placement import on_device
-from mtlbench.networks.plan import SharingPlan
+from mtlbench.networks.plan import Exchange, SharingPlan
 from mtlbench.networks.residual import BasicBlock, Bottleneck
 from mtlbench.networks.sharing import SharingGraph, Unit
 from mtlbench.publication import Publication
@@ -32,6 +32,7 @@ __all__ = [
     "Choice",
     "Dataset",
     "Download",
+    "Exchange",
     "Hyper",
     "JacobianStrategy",
     "Key",

@@ -12,7 +12,8 @@ from mtlbench.contract.network import MultiTaskNetwork, NetworkConfig
 from mtlbench.contract.phase import Phase
 from mtlbench.contract.run import Run
 from mtlbench.contract.strategy import Strategy
-from mtlbench.networks.plan import SharingPlan
+from mtlbench.errors import UserError
+from mtlbench.networks.plan import Exchange, SharingPlan
 
 
 class Architecture(Configurable, MultiTaskNetwork):
@@ -21,14 +22,20 @@ class Architecture(Configurable, MultiTaskNetwork):
     Attributes:
         shares: False when the tasks share no parameter at all (strategies that need sharing are refused then).
         minimum_epochs: the smallest budget the method makes sense with; less is refused.
+        needs: what the backbone must provide: "residual blocks" that can be skipped, "feature maps" at several scales.
     """
 
     shares: ClassVar[bool] = True
     minimum_epochs: ClassVar[int] = 1
+    needs: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, config: NetworkConfig, hypers: Mapping[str, Any]) -> None:
         super().__init__(config)
         self.set_hypers(hypers)
+        missing = sorted(self.needs - self.template.provides)
+        if missing:
+            name, backbone = type(self).__name__, config.backbone.name
+            raise UserError(f"{name} needs {' and '.join(missing)}, which {backbone} does not have: choose a ResNet.")
         with self.initial("method"):
             self.build()
 
@@ -41,6 +48,13 @@ class Architecture(Configurable, MultiTaskNetwork):
         if self.graph is None:
             raise NotImplementedError
         return self.graph.plan
+
+    def exchange(self) -> list[Exchange]:
+        """What tasks get from each other, or from experts, beyond the plan: edges with learned weights, drawn with it.
+
+        Soft sharing says here what it is; a plan that tells everything needs none.
+        """
+        return []
 
     def further_plans(self) -> dict[str, SharingPlan]:
         """Plans by name that are not deployed, and worth a dataset's measures: what a policy holds most likely, say."""

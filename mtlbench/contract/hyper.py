@@ -51,7 +51,7 @@ class Choice:
 class Simplex:
     """Search uniformly among shares of the tasks: one number per task, 0 or more, 1 in sum.
 
-    For hyper-parameters that map tasks to numbers (`dict[str, float]`): a search draws T − 1 numbers for a dataset's T tasks.
+    For hyper-parameters that map tasks to numbers (`dict[str, float]`): a search draws T − 1 numbers for T tasks.
     """
 
 

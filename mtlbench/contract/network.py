@@ -15,8 +15,10 @@ from torch import Tensor, nn
 
 from mtlbench.contract.batch import Batch
 from mtlbench.contract.run import TaskLosses, derive_seed
+from mtlbench.errors import UserError
 from mtlbench.networks.backbone import Backbone, BackboneSpec
 from mtlbench.networks.heads import DenseHead, HeadSpec, ImageHead, resize
+from mtlbench.networks.lenet import LENETS, LeNetHead, require_small_images
 from mtlbench.networks.sharing import SharingGraph, Unit
 from mtlbench.tasks.base import Task
 
@@ -37,6 +39,7 @@ class NetworkConfig:
         backbone, head: the protocol's.
         mean, std: normalisation of images in [0, 1].
         seed: decides the initial weights: equal for equal parts of different methods.
+        auxiliary: names of the tasks that are trained and never scored.
     """
 
     tasks: tuple[Task, ...]
@@ -46,6 +49,7 @@ class NetworkConfig:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     seed: int
+    auxiliary: frozenset[str] = frozenset()
 
 
 class MultiTaskNetwork(nn.Module):
@@ -53,7 +57,7 @@ class MultiTaskNetwork(nn.Module):
 
     Attributes:
         config: what it is built from.
-        tasks: name → task.
+        tasks: name → task, auxiliary ones included.
         heads: one per task, the protocol's unless `build` of the architecture replaces them.
         graph: the sharing graph, where the trunk is one; None for soft sharing.
     """
@@ -74,10 +78,17 @@ class MultiTaskNetwork(nn.Module):
         self._declared_owners: list[tuple[nn.Module | nn.Parameter, frozenset[str]]] = []
         self.register_buffer("mean", torch.tensor(config.mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(config.std).view(1, 3, 1, 1), persistent=False)
+        if config.backbone.name in LENETS:
+            require_small_images(config.backbone.name, config.image_size)
         with self.initial("backbone"):
             # Every trunk starts from copies of this one; it is no part of the network itself.
             object.__setattr__(self, "template", Backbone(config.backbone))
         self.heads = nn.ModuleDict({name: self.new_head(name) for name in self.tasks})
+
+    @property
+    def scored(self) -> tuple[str, ...]:
+        """The tasks that the network is evaluated on: all but the auxiliary ones."""
+        return tuple(name for name in self.tasks if name not in self.config.auxiliary)
 
     # -- predictions and losses -------------------------------------------------------------------------------------
 
@@ -184,6 +195,10 @@ class MultiTaskNetwork(nn.Module):
             (tuple(task for task in order if task in part) for part in parts), key=lambda part: order.index(part[0])
         )
 
+    def scored_parts(self) -> list[tuple[str, ...]]:
+        """The independent parts that predict a scored task: nothing is measured of the others."""
+        return [part for part in self.parts() if not self.config.auxiliary.issuperset(part)]
+
     def part_of_parameters(self) -> dict[int, int]:
         """`id` of every parameter → the position in `parts` of the independent part that it belongs to.
 
@@ -202,9 +217,17 @@ class MultiTaskNetwork(nn.Module):
             torch.manual_seed(derive_seed("weights", self.config.seed, name))
             yield
 
-    def new_backbone(self) -> Backbone:
-        """A backbone with the trial's initial weights: the same ones every time."""
-        return copy.deepcopy(self.template)
+    def new_backbone(self, name: str = "", width: int | None = None) -> Backbone:
+        """A backbone with the trial's initial weights: the same ones every time.
+
+        Args:
+            name: other initial weights, which depend on the seed and this name (pre-trained ones are the same ones).
+            width: channels of the first stage, where they are not the protocol's; weights are drawn anew.
+        """
+        if not name and width is None:
+            return copy.deepcopy(self.template)
+        with self.initial(f"backbone {name}" if name else "backbone"):
+            return Backbone(self.config.backbone, width)
 
     def backbone_per_task(self) -> nn.ModuleDict:
         """One backbone per task, all with the same initial weights."""
@@ -213,7 +236,13 @@ class MultiTaskNetwork(nn.Module):
     def new_head(self, task: str, in_channels: int | None = None) -> nn.Module:
         """The protocol's head for a task, with initial weights that depend on the seed and the task's name."""
         channels = self.template.channels[-1] if in_channels is None else in_channels
+        lenet = LENETS.get(self.config.backbone.name)
+        if lenet is not None and self.tasks[task].dense:
+            name = self.config.backbone.name
+            raise UserError(f"{name} has one vector per image and no map, so it cannot predict {task}: choose a ResNet.")
         with self.initial(f"head {task}"):
+            if lenet is not None:
+                return LeNetHead(channels, self.tasks[task].channels, lenet.dropout)
             if self.tasks[task].dense:
                 return DenseHead(channels, self.tasks[task].channels, self.config.head)
             return ImageHead(channels, self.tasks[task].channels)

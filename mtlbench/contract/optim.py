@@ -24,7 +24,10 @@ class OptimizerSpec:
         weight_decay: L2 for adam and sgd, decoupled for adamw.
         momentum: of sgd; beta1 for the others.
         schedule: factor on `lr` over training progress p in [0, 1): "constant"; "poly" (1 − p)^0.9; "cosine"
-            ½(1 + cos πp); "step": × 0.1 from p = 0.75 and again from 0.875. Set before every update.
+            ½(1 + cos πp); "step": × 0.1 from p = 0.75 and again from 0.875; "halved": × 0.5 from p = 0.5 (MTAN,
+            Nash-MTL, FAMO). Set before every update. Two published ones take p for that of 100 epochs, so that other
+            budgets see them stretched: "epoch_0.95" is × 0.95 after each (Kurin et al., 2022), "10_epochs_0.85" × 0.85 at
+            the 10th, 20th, … (Sener and Koltun, 2018).
         clip: bound on the gradient's L2 norm in one optimizer step, for each independent part of the network; 0 for none.
     """
 
@@ -32,7 +35,7 @@ class OptimizerSpec:
     lr: float = 1e-3
     weight_decay: float = 0.0
     momentum: float = 0.9
-    schedule: Literal["constant", "poly", "cosine", "step"] = "poly"
+    schedule: Literal["constant", "poly", "cosine", "step", "halved", "epoch_0.95", "10_epochs_0.85"] = "poly"
     clip: float = 0.0
 
     def build(self, groups: Iterable[ParamGroup]) -> torch.optim.Optimizer:
@@ -53,6 +56,13 @@ class OptimizerSpec:
             return 0.5 * (1.0 + math.cos(math.pi * min(progress, 1.0)))
         if self.schedule == "step":
             return 0.1 ** ((progress >= 0.75) + (progress >= 0.875))
+        if self.schedule == "halved":
+            return 0.5 if progress >= 0.5 else 1.0
+        epoch = math.floor(min(progress, 1.0) * 100 + 1e-9)  # of 100, counted from 0
+        if self.schedule == "epoch_0.95":
+            return 0.95**epoch
+        if self.schedule == "10_epochs_0.85":
+            return 0.85 ** ((epoch + 1) // 10)
         return 1.0
 
     def describe(self) -> dict[str, Any]:

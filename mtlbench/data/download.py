@@ -2,8 +2,8 @@
 
 Written here because no library does all of it: pooch (1.9) and torchvision's utilities know one address per file and begin
 an interrupted download anew. Here a download continues where it stopped (HTTP ranges), several addresses are tried in
-order, the checksum is verified before a file gets its name, `.gz` is unpacked, progress goes to the harness's own callback,
-and no path may lead out of the folder that the user named.
+order, the checksum is verified before a file gets its name, archives are unpacked, progress goes to the harness's own
+callback, and no path may lead out of the folder that the user named.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from mtlbench.contract.dataset import Download
+from mtlbench.data import archives
 from mtlbench.data.fingerprint import Progress
 from mtlbench.errors import UserError
 
@@ -26,24 +27,29 @@ _TIMEOUT = 60.0
 
 
 def fetch(download: Download, folder: Path, progress: Progress | None = None) -> Path:
-    """One file, downloaded, verified, and unpacked where its name ends in `.gz`; returns where it is.
+    """One file, downloaded, verified, and unpacked where it is an archive or its name ends in `.gz`; returns where it is.
+
+    An archive's content comes into a folder of its name, without the ending.
 
     What an interrupted download left (`NAME.part`) is continued where the server allows it. The file gets its name only when
     its checksum is right, so a file that has its name is complete.
 
     Raises:
-        UserError: no address answers, the checksum is wrong, or the folder cannot be written to.
+        UserError: no address answers, the checksum is wrong, the folder cannot be written to, or an archive is damaged or
+            points out of its folder.
         ValueError: the download's path is not below the folder (a mistake in the plugin).
     """
     packed = _below(folder, download.path)
-    target = packed.with_suffix("") if packed.suffix == ".gz" else packed
+    target = _unpacked(packed)
     if target.exists():
         return target
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         if not packed.exists():
             _download(download, packed, progress)
-        if target != packed:
+        if archives.is_archive(packed.name):
+            archives.unpack(packed, target)
+        elif target != packed:
             _unpack(packed, target)
     except OSError as error:
         raise UserError(f"{target} cannot be written: {error.strerror or error}.") from None
@@ -60,6 +66,12 @@ def _below(folder: Path, relative: str) -> Path:
     if path.is_absolute() or ".." in path.parts or not path.parts:
         raise ValueError(f"a download's path must lie below the folder of the data, not {relative!r}")
     return folder / path
+
+
+def _unpacked(packed: Path) -> Path:
+    if archives.is_archive(packed.name):
+        return packed.with_name(archives.stem(packed.name))
+    return packed.with_suffix("") if packed.suffix == ".gz" else packed
 
 
 def _download(download: Download, packed: Path, progress: Progress | None) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from mtlbench.leaderboard import protocols
 from mtlbench.leaderboard.table import Table
@@ -19,24 +19,30 @@ class Board:
 
     Attributes:
         tables: one per protocol, the largest first.
+        trials: of searches for hyper-parameters: the configurations that were compared on val. They stand in no table.
         differs: protocol field → protocol id → value, for the fields in which the protocols differ.
     """
 
     dataset: str
     tables: list[Table]
     differs: dict[str, dict[str, Json]]
+    trials: list[Record] = field(default_factory=list)
 
 
 def boards(records: Iterable[Record]) -> list[Board]:
-    """One board per dataset, sorted by name, from records in any order."""
+    """One board per dataset, sorted by name, from records in any order. None for datasets with trials of searches alone."""
     by_dataset: dict[str, dict[str, list[Record]]] = defaultdict(lambda: defaultdict(list))
     unique = {(record.dataset, record.id): record for record in records}
+    trials: dict[str, list[Record]] = defaultdict(list)
     for record in sorted(unique.values(), key=lambda record: record.id):
-        by_dataset[record.dataset][record.protocol_id].append(record)
+        if record.tuning is not None and record.tuning.role == "trial":
+            trials[record.dataset].append(record)
+        else:
+            by_dataset[record.dataset][record.protocol_id].append(record)
     made = []
     for dataset, by_protocol in sorted(by_dataset.items()):
         tables = [build_table(group) for group in by_protocol.values()]
         tables.sort(key=lambda table: (-len(table.rows), table.protocol_id))
         differs = protocols.differences({table.protocol_id: table.protocol for table in tables})
-        made.append(Board(dataset, tables, differs))
+        made.append(Board(dataset, tables, differs, trials[dataset]))
     return made

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from mtlbench.leaderboard import (
+    best_of_k_plot,
     frames,
     latex,
     markdown,
@@ -18,11 +19,14 @@ from mtlbench.leaderboard import (
     site,
     trade_off_plot,
     training_plot,
+    tuning_files,
+    tuning_gap_plot,
 )
 from mtlbench.leaderboard.board import Board
 from mtlbench.leaderboard.method_pictures import draw_method_pictures
 from mtlbench.leaderboard.reported import Reported
 from mtlbench.leaderboard.table import Table
+from mtlbench.leaderboard.tuning import TunedTable, tuned_tables
 from mtlbench.records import write_text
 from mtlbench.records.epochs_on_test import EpochsOnTest
 
@@ -45,6 +49,21 @@ FIGURES: tuple[Figure, ...] = (
     *robustness_plots.FIGURES,
 )
 """File name, caption, and the function that draws it."""
+
+
+TUNING_FIGURES: tuple[tuple[str, str, Callable[[TunedTable, Path], list[Path]]], ...] = (
+    (
+        "tuning_gap",
+        "What tuning gained: hollow at the defaults, filled when tuned; small dots are seeds (tuning.md has the numbers)",
+        tuning_gap_plot.draw,
+    ),
+    (
+        "best_of_k",
+        "Skill of the best of k trials by val: expectation and standard deviation over all sets of k trials",
+        best_of_k_plot.draw,
+    ),
+)
+"""The same for tables of winners of a search."""
 
 
 def write_board(
@@ -79,6 +98,15 @@ def write_board(
         captions += [(picture.stem, picture.caption) for picture in pictures]
         drawn += [path for picture in pictures for path in picture.files]
         undrawable += failed
+    tuned = tuned_tables(board)
+    for one in tuned:
+        captions = figures[one.table.protocol_id]
+        for name, caption, draw_tuning in TUNING_FIGURES:
+            stem = f"{name}-{one.table.protocol_id}"
+            files = draw_tuning(one, folder / stem)
+            if files:
+                drawn += files
+                captions.append((stem, caption))
     bias = selection_bias.bias_tables(board, epochs_on_test or {})
     texts = {
         "README.md": markdown.readme(board, figures),
@@ -89,6 +117,7 @@ def write_board(
     }
     if robustness_tables.has_cells(board):
         texts["robustness.csv"] = frames.csv_text(robustness_tables.cells_frame(board))
+    texts |= tuning_files.texts(board, tuned)
     if bias:
         texts["selection_bias.md"] = selection_bias.markdown(board.dataset, bias)
         texts["selection_bias.csv"] = frames.csv_text(selection_bias.bias_frame(bias))

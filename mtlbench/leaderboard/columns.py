@@ -16,7 +16,7 @@ class Column:
     Attributes:
         key: its name in the CSV, unique: `test/depth/abs_err`, `delta/task`, `flops`, …
         title: its heading, without arrow and unit.
-        section: `task metrics`, `delta`, `cost`, `robustness` or `other`.
+        section: `task metrics`, `val`, `delta`, `cost`, `robustness` or `other`.
         group: neighbouring columns with a common heading: the task's name, or the section again.
         better: +1 higher, −1 lower is better, 0 neither.
         unit: `count`, `flop`, `B` and `s` are scaled by a prefix chosen for the whole column; others are shown as they are.
@@ -63,6 +63,7 @@ RANKS = (
 SKILL = Column(
     "mean_skill", "skill", "task metrics", "skill", 1, "skill", help="mean over tasks; 0: best constant, 1: perfect"
 )
+VAL_SKILL = Column("val/mean_skill", "skill on val", "val", "val", 1, "skill", help="what hyper-parameters are chosen by")
 COSTS = (
     Column("parameters", "params", "cost", "cost", -1, "count", help="of the deployed network"),
     Column("parameters/shared", "shared params", "cost", "cost", 0, "count", help="owned by two tasks or more"),
@@ -108,12 +109,29 @@ def metric_columns(tasks: Sequence[TaskInfo]) -> list[Column]:
     return columns
 
 
+def val_columns(tasks: Sequence[TaskInfo]) -> list[Column]:
+    """Mean skill on val, and every task's primary metric there: for choosing, so that nobody chooses on test."""
+    return [VAL_SKILL] + [
+        Column(
+            f"val/{task.name}/{metric.name}",
+            f"{task.name} {metric.name} on val",
+            "val",
+            "val",
+            1 if metric.higher_is_better else -1,
+            metric.unit,
+        )
+        for task in tasks
+        for metric in task.metrics
+        if metric.name == task.primary
+    ]
+
+
 def columns_of(records: Iterable[Record], tasks: Sequence[TaskInfo]) -> list[Column]:
     """The columns of a table, in order; the optional ones only where some record fills them."""
     keys: dict[str, None] = {}
     for record in records:
         keys.update(dict.fromkeys(values_of(record)))
-    known = [*DELTAS, *RANKS, SKILL, *metric_columns(tasks), *COSTS]
+    known = [*DELTAS, *RANKS, SKILL, *metric_columns(tasks), *val_columns(tasks), *COSTS]
     optional = []
     for prefix, section, title, better, unit in (
         ("latency_ms/", "cost", "latency, batch {}", -1, "ms"),
@@ -155,6 +173,12 @@ def values_of(record: Record) -> dict[str, float]:
         **{f"test/{task}/{name}": number for task, named in result.test.metrics.items() for name, number in named.items()},
         **{f"skill/{task}": number for task, number in result.test.skill.items()},
         "mean_skill": result.test.mean_skill,
+        "val/mean_skill": result.val.mean_skill,
+        **{
+            f"val/{task.name}/{task.primary}": result.val.metrics[task.name][task.primary]
+            for task in record.tasks
+            if task.primary in result.val.metrics.get(task.name, {})
+        },
         "parameters": result.cost.parameters.get("total", 0),
         "flops": result.cost.flops.get("all", 0),
         "images": result.cost.images,

@@ -116,8 +116,7 @@ def _draw(results: Path, out: Path, job: _Job, before: BoardState | None) -> Boa
     refused += [f"{path}: names two datasets" for path, record in files if record.dataset != job.dataset]
     folder = out / job.dataset
     state = BoardState(key=job.key, outputs=[])
-    if own:
-        (board,) = boards(record for _, record in own)
+    for board in boards(record for _, record in own):
         links = {record.id: Path(os.path.relpath(path, folder)).as_posix() for path, record in own}
         epochs, bad_epochs = read_epochs_on_test(own)
         paths, undrawable = write_board(board, folder, links, job.published, epochs)

@@ -16,6 +16,7 @@ from mtlbench.leaderboard.table_notes import band_note
 
 SECTIONS = (
     ("task metrics", "Task metrics"),
+    ("val", "On val"),
     ("delta", "Δ and ranks"),
     ("cost", "Cost"),
     ("robustness", "Robustness"),
@@ -41,6 +42,8 @@ def readme(board: Board, figures: Mapping[str, Sequence[tuple[str, str]]]) -> st
         figures: protocol id → (name of a PNG beside the README without its suffix, caption).
     """
     parts = [f"# {escape(board.dataset)}", HOW_TO_READ]
+    if board.trials:
+        parts.append("Hyper-parameters were searched: what was tried, and what it gained, stands in [tuning.md](tuning.md).")
     if len(board.tables) > 1:
         parts.append(_differences(board))
     for number, table in enumerate(board.tables, start=1):
@@ -63,6 +66,9 @@ def _table(table: Table, number: int, of: int, figures: Sequence[tuple[str, str]
                     parts += [f"### {escape(group)}", _cells_grid(table, inside)]
         elif section == "robustness":
             parts += _robustness(table, heading, columns)
+        elif columns and section == "val":
+            # Folded: for those who ask, and never what rows are ranked by.
+            parts += [f"<details><summary>{heading}</summary>", _cells_grid(table, columns), "</details>"]
         elif columns:
             parts += [f"### {heading}", _cells_grid(table, columns)]
     parts += ["### Seeds and settings", _settings(table), "### Protocol", _card(table)]

@@ -7,6 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from mtlbench.leaderboard.exchange_picture import columns, draw_exchange, without_own_features
 from mtlbench.leaderboard.figure_files import new_figure, save_figure
 from mtlbench.leaderboard.plot_style import BREAK
 from mtlbench.leaderboard.plot_text import rows_left_out, shortened
@@ -49,16 +50,19 @@ def row_plans(table: Table) -> list[RowPlan]:
 def draw(table: Table, stem: Path) -> list[Path]:
     """One column of cells per task, input at the bottom; equal colour and letter: the same weights; empty: skipped.
 
-    Neighbours that run the same variant are joined by a bar. No file where no record has a plan.
+    Neighbours that run the same variant are joined by a bar. Where tasks exchange features, experts have columns before the
+    tasks' (a dot: the task runs nothing but experts there), and arrows lead from what is passed on to who reads it, as wide
+    as their learned weights (dotted where negative). No file where no record has a plan.
     """
     every = row_plans(table)
     plans = every[:MOST_PLANS]
     if not plans:
         return []
     deepest = max(len(plan.depths) for _, _, plan in plans)
-    widths = [len(plan.tasks) + GAP for _, _, plan in plans]
+    widths = [len(columns(plan)) + GAP for _, _, plan in plans]
     cell = min(0.36, 8.0 / deepest)
-    margins = (1.5 * GAP, 2.6, 1.6)  # left, below, above: depth names, task names, titles; in cells
+    arrows = 0.9 if any(plan.exchange for _, _, plan in plans) else 0.0  # those of the last depth lead above it
+    margins = (1.5 * GAP, 2.6, 1.6 + arrows)  # left, below, above: depth names, task names, titles; in cells
     width, height = sum(widths) + margins[0] - GAP + 0.8, deepest + margins[1] + margins[2]
     with new_figure(0.36 * width, cell * height + (0.36 - cell) * 4, layout=None) as figure:
         axes = figure.add_axes((0, 0, 1, 1))
@@ -68,15 +72,17 @@ def draw(table: Table, stem: Path) -> list[Path]:
         left = 0.0
         named: list[str] = []
         for (row, seed, plan), needed in zip(plans, widths, strict=True):
-            _cells(axes, plan, left, cell)
+            others = len(columns(plan)) - len(plan.tasks)
+            _cells(axes, plan, left + others, cell)
+            draw_exchange(axes, plan, left, cell)
             if plan.depths != named:
                 named = plan.depths
                 _depths(axes, named, left)
-            for task, name in enumerate(plan.tasks):
-                axes.text(left + task + 0.2, -0.8, shortened(name, 12), rotation=40, ha="right", va="top", fontsize=7.5)
-            middle = left + (len(plan.tasks) - 1) / 2
+            for column, name in enumerate(columns(plan)):
+                axes.text(left + column + 0.2, -0.8, shortened(name, 12), rotation=40, ha="right", va="top", fontsize=7.5)
+            middle = left + (len(columns(plan)) - 1) / 2
             title = f"{shortened(row.title, 20)}\nseed {seed}"
-            axes.text(middle, deepest - 0.2, title, ha="center", va="bottom", fontsize=8)
+            axes.text(middle, deepest - 0.2 + arrows, title, ha="center", va="bottom", fontsize=8)
             left += needed
         if sentence := rows_left_out(len(plans), len(every)):
             axes.text(width - margins[0] - 0.2, 0.2 - margins[1], sentence, ha="right", va="bottom", fontsize=7.5)
@@ -93,10 +99,18 @@ def _cells(axes: Axes, plan: Plan, left: float, cell: float) -> None:
     """All cells of one variant are one artist, and all bars between them: pictures of deep networks stay fast."""
     places: dict[int | None, list[tuple[float, float]]] = defaultdict(list)
     bars: dict[int, list[tuple[float, float]]] = defaultdict(list)
+    elsewhere = without_own_features(plan)
+    dots = [(left + task, depth) for task, name in enumerate(plan.tasks) for depth, of in elsewhere if of == name]
+    if dots:
+        xs, ys = zip(*sorted(dots), strict=True)
+        axes.scatter(xs, ys, (12 * cell) ** 2, color="#AAAAAA", zorder=2)
     for depth, variants in enumerate(plan.table):
         for task, variant in enumerate(variants):
+            if (depth, plan.tasks[task]) in elsewhere:
+                continue
             places[variant].append((left + task, depth))
-            if task and variant is not None and variants[task - 1] == variant:
+            joined = task and (depth, plan.tasks[task - 1]) not in elsewhere
+            if joined and variant is not None and variants[task - 1] == variant:
                 bars[variant] += [(left + task - 1, depth), (left + task, depth), BREAK]
     for variant, points in sorted(bars.items()):
         axes.plot(*zip(*points, strict=True), color=VARIANTS[variant % len(VARIANTS)], linewidth=18 * cell, zorder=1)

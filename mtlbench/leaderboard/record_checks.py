@@ -8,11 +8,12 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from mtlbench import records
 from mtlbench.errors import UserError
+from mtlbench.leaderboard.tuning_card import tuning_card
 from mtlbench.records import (
     CorruptionScores,
     Evaluation,
@@ -25,6 +26,7 @@ from mtlbench.records import (
     canonical,
 )
 from mtlbench.records.epochs_on_test import EpochsOnTest
+from mtlbench.records.values import Json
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
 """What a dataset may be called: its leaderboard is a folder of that name."""
@@ -56,18 +58,21 @@ def problems(record: Record, sources: Mapping[str, str] | None = None) -> Iterat
     if identity != record.protocol_id:
         yield f"protocol_id {record.protocol_id}, but its card hashes to {identity}: the card was edited, or the id was"
     yield from _tasks(record.tasks)
+    yield from _auxiliary(record)
     for name, evaluation in {"val": record.result.val, "test": record.result.test, **record.result.shifted}.items():
         yield from _evaluation(name, evaluation, record.tasks)
     for point in record.result.curve:
         if point.val is not None:
             yield from _mean_of_skills(f"curve, epoch {point.epoch}", point.val)
+    yield from _faults(record)
     yield from _costs(record)
     yield from _selection(record)
     yield from _reference(record)
+    yield from _tuning(record)
     if record.result.robustness is not None:
         yield from _robustness(record.result.robustness, record.tasks)
     if record.result.plan is not None:
-        yield from _plan(record.result.plan, record.tasks)
+        yield from _plan(record.result.plan, record)
     if record.result.artefacts.merge_tree is not None:
         yield from _merge_tree(record.result.artefacts.merge_tree)
     if not record.provenance.sources or not all(record.provenance.sources.values()):
@@ -110,6 +115,28 @@ def _tasks(tasks: list[TaskInfo]) -> Iterator[str]:
         for metric in task.metrics:
             if not math.isfinite(metric.perfect):
                 yield f"task {task.name}: the perfect {metric.name} is {metric.perfect}, expected a finite number"
+
+
+def _auxiliary(record: Record) -> Iterator[str]:
+    """Auxiliary tasks are those that the protocol card marks, and nothing was measured of them."""
+    named, marked = sorted(record.auxiliary), sorted(_marked_as_auxiliary(record.protocol.get("dataset")))
+    if named != marked:
+        yield f"auxiliary: {', '.join(named) or 'none'}, and the protocol card marks {', '.join(marked) or 'none'}"
+    result = record.result
+    measured = {"tasks": {task.name for task in record.tasks}, "images": set(result.images)}
+    for name, evaluation in {"val": result.val, "test": result.test, **result.shifted}.items():
+        measured[name] = {*evaluation.metrics, *evaluation.skill}
+    for name, tasks in measured.items():
+        for task in sorted(tasks.intersection(named)):
+            yield f"{name}: {task} is auxiliary, and stands there all the same"
+
+
+def _marked_as_auxiliary(dataset: Json) -> Iterator[str]:
+    """The names that the dataset's part of a protocol card marks."""
+    entries = dataset.get("tasks") if isinstance(dataset, dict) else None
+    for entry in entries if isinstance(entries, list) else ():
+        if isinstance(entry, dict) and entry.get("auxiliary"):
+            yield str(entry.get("name"))
 
 
 def _evaluation(name: str, evaluation: Evaluation, tasks: list[TaskInfo]) -> Iterator[str]:
@@ -161,6 +188,25 @@ def _skill(name: str, evaluation: Evaluation, task: TaskInfo) -> Iterator[str]:
         yield f"{name}: skill of {task.name} is {_shown(given)}, but its metrics give {_shown(expected)}"
 
 
+def _faults(record: Record) -> Iterator[str]:
+    """What happened to the trial that makes its numbers others than a whole training's."""
+    result = record.result
+    if result.stopped:
+        yield f"training stopped early, since {result.stopped}"
+    if result.micro_batches:
+        yield (
+            f"memory ran out, and batches passed in {result.micro_batches} pieces: BatchNorm saw fewer images at a time "
+            "than the protocol says"
+        )
+    broken: dict[str, int] = {}
+    for point in result.curve:
+        for task, loss in point.train_loss.items():
+            if not math.isfinite(loss):
+                broken.setdefault(task, point.epoch)
+    for task, epoch in broken.items():
+        yield f"curve: the training loss of {task} is not finite from epoch {epoch} on"
+
+
 def _costs(record: Record) -> Iterator[str]:
     cost, measured = record.result.cost, record.measured
     for name, positive in (
@@ -198,8 +244,8 @@ def _reference(record: Record) -> Iterator[str]:
 
 
 def _selection(record: Record) -> Iterator[str]:
-    parts, tasks = "+".join(record.result.selected), "+".join(task.name for task in record.tasks)
-    if sorted(parts.split("+")) != sorted(tasks.split("+")):
+    in_parts = [task for part in record.result.selected for task in part.split("+")]
+    if not _each_once(in_parts, record):
         yield f"selected: its parts are {', '.join(record.result.selected) or 'none'}, expected each task in one of them"
     epochs = {point.epoch for point in record.result.curve if point.selectable}
     for part, epoch in record.result.selected.items():
@@ -211,10 +257,32 @@ def _selection(record: Record) -> Iterator[str]:
             break
 
 
-def _plan(plan: Plan, tasks: list[TaskInfo]) -> Iterator[str]:
-    names = [task.name for task in tasks]
-    if sorted(plan.tasks) != sorted(names):
+def _tuning(record: Record) -> Iterator[str]:
+    """A winner was chosen from as many trials as its card allows, on a seed that was not the search's."""
+    tuning, card = record.tuning, tuning_card(record)
+    if (tuning is None) != ("tuning" not in record.protocol):
+        yield "tuning: stands in the record or in its protocol card, and not in both"
+    elif tuning is not None and tuning.role == "winner":
+        if not 0 < len(set(tuning.chosen_from)) <= card.trials:
+            yield f"tuning: chosen from {len(set(tuning.chosen_from))} trials, and its budget is {card.trials}"
+        if tuning.number >= card.trials:
+            yield f"tuning: configuration {tuning.number} is beyond its budget of {card.trials} trials"
+        if record.seed == card.seed:
+            yield f"tuning: trained on seed {record.seed}, which is the search's"
+    elif tuning is not None and tuning.trials_protocol != record.protocol_id:
+        yield f"tuning: trials_protocol {tuning.trials_protocol} is not the record's own"
+
+
+def _plan(plan: Plan, record: Record) -> Iterator[str]:
+    if not _each_once(plan.tasks, record):
+        names = [task.name for task in record.tasks]
         yield f"plan: its tasks are {', '.join(plan.tasks)}, those of the record {', '.join(names)}"
+
+
+def _each_once(names: Sequence[str], record: Record) -> bool:
+    """Whether every scored task stands there once, and no other task but auxiliary ones."""
+    scored = {task.name for task in record.tasks}
+    return len(set(names)) == len(names) and scored <= set(names) <= scored.union(record.auxiliary)
 
 
 def _merge_tree(tree: MergeTree) -> Iterator[str]:

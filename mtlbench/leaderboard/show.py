@@ -23,6 +23,7 @@ def show(record: Record) -> RenderableType:
         "changed": changed,
         "protocol": record.protocol_id,
         "selected": ", ".join(f"epoch {epoch} of {part}" for part, epoch in sorted(result.selected.items())),
+        **({"auxiliary tasks": f"{', '.join(record.auxiliary)} (trained, not scored)"} if record.auxiliary else {}),
         "mean skill": f"val {result.val.mean_skill:.3f}, test {result.test.mean_skill:.3f}",
         **_costs(record),
         **{name: f"{value:g}" for name, value in sorted(result.extra.items())},

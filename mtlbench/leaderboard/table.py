@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 from mtlbench.leaderboard import protocols
 from mtlbench.leaderboard.columns import Column
-from mtlbench.records import Record, TaskInfo
+from mtlbench.leaderboard.tuning_card import tuning_card
+from mtlbench.records import Record, TaskInfo, Tuning
 from mtlbench.records.values import JsonObject
 
 
@@ -58,9 +59,18 @@ class Row:
 
     @property
     def settings(self) -> str:
-        """The hyper-parameters that are not at their defaults, and the version of the sources where several compete."""
+        """The hyper-parameters that are not at their defaults, of a tuned row the settings that were searched and what its
+        search was if not fixed draws, and the version of the sources where several compete."""
         parts = [f"{name}={protocols.as_text(value)}" for name, value in sorted(self.changed.items())]
+        if self.tuning is not None:
+            card = tuning_card(self.records[0])
+            parts = [f"{name}={protocols.as_text(self.tuning.values[name])}" for name in card.settings] + parts + card.marks
         return ", ".join([*parts, f"sources {self.version}"] if self.version else parts)
+
+    @property
+    def tuning(self) -> Tuning | None:
+        """How its hyper-parameters were found; None for rows outside of a search."""
+        return self.records[0].tuning
 
     @property
     def title(self) -> str:

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from mtlbench.leaderboard.columns import STRUCTURE, Column, columns_of, values_of
 from mtlbench.leaderboard.table import Cell, Row, Table
 from mtlbench.leaderboard.table_notes import table_notes
+from mtlbench.leaderboard.tuning_card import without_superseded
 from mtlbench.records import Record, canonical
 from mtlbench.statistics import delta as deltas
 from mtlbench.statistics.agreement import agreement
@@ -52,11 +53,12 @@ def build_table(records: Sequence[Record]) -> Table:
 
 def _rows(records: Sequence[Record]) -> tuple[list[Row], list[str]]:
     """Group records into rows. An edited plugin is another row; of two records with one seed the newer one counts."""
+    records, notes = without_superseded(records)
     groups: dict[tuple[bool, str, str, str], dict[str, list[Record]]] = defaultdict(lambda: defaultdict(list))
     for record in records:
         sources = hashlib.sha256(canonical(record.provenance.sources).encode()).hexdigest()[:8]
-        groups[not record.reference, record.row, record.method, canonical(record.changed)][sources].append(record)
-    rows, notes = [], []
+        groups[not record.reference, record.row, record.method, _configuration(record)][sources].append(record)
+    rows = []
     for (_, name, method, changed), versions in sorted(groups.items()):
         for sources, group in sorted(versions.items()):
             newest: dict[int, Record] = {}
@@ -69,6 +71,13 @@ def _rows(records: Sequence[Record]) -> tuple[list[Row], list[str]]:
             key = hashlib.sha256(f"{name}\n{method}\n{changed}\n{sources}".encode()).hexdigest()[:12]
             rows.append(Row(key, name, method, kept[0].changed, version, kept[0].reference, kept))
     return rows, notes
+
+
+def _configuration(record: Record) -> str:
+    """What tells rows of one method apart: its changed hyper-parameters and, of winners, all that was searched."""
+    if record.tuning is None:
+        return canonical(record.changed)
+    return canonical([record.changed, record.tuning.study, record.tuning.values])
 
 
 def _reference(rows: Sequence[Row]) -> Row | None:
@@ -121,7 +130,7 @@ def _rank(rows: Sequence[Row], sort: str) -> None:
 def _mark(rows: Sequence[Row], columns: Sequence[Column]) -> None:
     """Mark the best of each quality column and those tied with it: ranked rows only, each with its own noise only."""
     for column in columns:
-        if column.better == 0 or column.section in ("cost", "other") or column.unit == "rank":
+        if column.better == 0 or column.section in ("cost", "other", "val") or column.unit == "rank":
             continue
         mark_column(rows, {row.key: row.cells[column.key] for row in rows if column.key in row.cells}, column.better > 0)
 

@@ -15,6 +15,9 @@ def table_notes(rows: Sequence[Row], reference: Row | None, undefined: Sequence[
         undefined: (task, metric) pairs that are left out of Δ.
     """
     notes = []
+    auxiliary = {name: None for row in rows for record in row.records for name in record.auxiliary}
+    if auxiliary:
+        notes.append(f"Auxiliary tasks, trained by methods that can use them and never scored: {', '.join(auxiliary)}.")
     if reference is None:
         notes.append("No single-task reference under this protocol: Δ is not defined, and rows are sorted by mean skill.")
     else:

@@ -119,7 +119,7 @@ def attacked(settings: Settings, tasks: Sequence[str]) -> tuple[str, ...]:
     """Whose losses are attacked in turn: task names, and `all`.
 
     Args:
-        tasks: the names of the dataset's tasks.
+        tasks: the names of the scored tasks.
 
     Raises:
         UserError: the settings name a task that the dataset does not have.
@@ -160,7 +160,7 @@ def robustness_card(settings: Settings, dataset: Dataset) -> dict[str, Any]:
             "steps": [settings.pgd_steps or pgd_steps(radius) for radius in settings.pgd],
             "step": PGD_STEP,
             "start": "uniform in the ball",
-            "on": list(attacked(settings, [task.name for task in dataset.tasks])),
+            "on": list(attacked(settings, [task.name for task in settings.scored(dataset.tasks)])),
         }
     return card
 

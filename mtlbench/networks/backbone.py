@@ -1,10 +1,10 @@
-"""Backbones: a network cut into a stem and residual blocks grouped into stages, the common currency of all methods."""
+"""Backbones: a network cut into a stem and blocks grouped into stages, the common currency of all methods."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from mtlbench.errors import UserError, did_you_mean
+from mtlbench.networks.lenet import LENETS, WIDTHS, FirstConvolution, FullyConnected, SecondConvolution
 from mtlbench.networks.residual import BasicBlock, Bottleneck, ResidualBlock
 
 
@@ -39,18 +40,23 @@ LAYOUTS: dict[str, Layout] = {
     "resnet50": Layout(Bottleneck, (3, 4, 6, 3)),
 }
 
+RESIDUAL_BLOCKS, FEATURE_MAPS = "residual blocks", "feature maps"
+"""What an architecture may need of its backbone: blocks that can be skipped; maps at several scales, halved or kept from
+stage to stage. ResNets have both."""
+
 
 @dataclass(frozen=True)
 class BackboneSpec:
     """Which backbone, and every choice that code bases make differently. All of it is part of the protocol.
 
     Attributes:
-        name: a key of `LAYOUTS`.
+        name: a key of `LAYOUTS`, or of `LENETS`: to these stride, dilation and pooling below do not apply.
         output_stride: 8, 16 or 32: later stages trade their stride for dilation.
         first_dilation: dilation of the first block of a dilated stage: "previous" stage's, as torchvision does it, or
             the "stage"'s own, as AdaShare does it (both convolutions of the block then).
         ceil_pool: round the stem's pooled size up (AdaShare) instead of down (torchvision).
-        init: "he" (He et al., fan-out, as torchvision) or "normal_0.01" (N(0, 0.01²), AdaShare).
+        init: "he" (He et al., fan-out, as torchvision), "normal_0.01" (N(0, 0.01²), AdaShare) or "torch" (what torch's
+            convolutions begin with: uniform within ±1 / √fan-in).
         pretrained: "" for none, "imagenet" for torchvision's weights, or the path of a state dict in torchvision's names.
     """
 
@@ -58,12 +64,12 @@ class BackboneSpec:
     output_stride: Literal[8, 16, 32] = 8
     first_dilation: Literal["previous", "stage"] = "previous"
     ceil_pool: bool = False
-    init: Literal["he", "normal_0.01"] = "he"
+    init: Literal["he", "normal_0.01", "torch"] = "he"
     pretrained: str = ""
 
     def __post_init__(self) -> None:
-        if self.name not in LAYOUTS:
-            raise UserError(f"There is no backbone {self.name!r}.{did_you_mean(self.name, LAYOUTS)}")
+        if self.name not in (*LAYOUTS, *LENETS):
+            raise UserError(f"There is no backbone {self.name!r}.{did_you_mean(self.name, (*LAYOUTS, *LENETS))}")
         if self.output_stride not in (8, 16, 32):
             raise UserError(f"Output stride {self.output_stride} is not possible: expected 8, 16 or 32.")
 
@@ -87,26 +93,44 @@ def _digest(path: Path) -> str:
 
 
 class Backbone(nn.Module):
-    """A stem and residual blocks. Maps images to one feature map per stage.
+    """A stem and blocks. Maps images to one feature map per stage.
 
     Attributes:
-        stem: always executed, never gated.
-        blocks: all residual blocks in order.
+        stem: always executed, never gated; `stem_channels`: of its output.
+        blocks: all blocks in order.
+        provides: what an architecture may need of it and finds here.
         stage_of: for every block the stage (0 …) it belongs to.
         channels: output channels of every stage; `strides`: how much smaller than the image its maps are.
+
+    Args:
+        spec: the protocol's choices.
+        width: channels of the first stage, where they are not the layout's.
+
+    Raises:
+        UserError: pre-trained weights are asked for in another width than theirs.
     """
 
-    def __init__(self, spec: BackboneSpec) -> None:
+    provides: frozenset[str] = frozenset({RESIDUAL_BLOCKS, FEATURE_MAPS})
+
+    def __init__(self, spec: BackboneSpec, width: int | None = None) -> None:
         super().__init__()
+        if spec.name in LENETS:
+            self._build_lenet(spec, width)
+            return
         layout = LAYOUTS[spec.name]
+        if width is not None and width != layout.width:
+            if spec.pretrained:
+                raise UserError(f"{spec.name} of width {width} has no pre-trained weights: train it with pretrained=''.")
+            layout = replace(layout, width=width)
         self.stem = stem(layout, spec.ceil_pool)
+        self.stem_channels = layout.width
         self.stage_of: list[int] = []
         self.channels: list[int] = []
         self.strides: list[int] = []
         blocks: list[ResidualBlock] = []
         stride_so_far, dilation, channels = 4, 1, layout.width
         for stage, count in enumerate(layout.blocks):
-            width, stride, before = layout.width * 2**stage, 1 if stage == 0 else 2, dilation
+            stage_width, stride, before = layout.width * 2**stage, 1 if stage == 0 else 2, dilation
             if stride_so_far * stride > spec.output_stride:
                 stride, dilation = 1, dilation * 2
             stride_so_far *= stride
@@ -115,12 +139,25 @@ class Backbone(nn.Module):
                 first_dilation = before if first and spec.first_dilation == "previous" else dilation
                 # torchvision's bottleneck has one 3×3 convolution, so "previous" decides the whole block there; for a
                 # basic block the second convolution already works on the stage's grid and takes the stage's dilation.
-                blocks.append(layout.block(channels, width, stride if first else 1, dilation, first_dilation))
-                channels = width * layout.block.expansion
+                blocks.append(layout.block(channels, stage_width, stride if first else 1, dilation, first_dilation))
+                channels = stage_width * layout.block.expansion
                 self.stage_of.append(stage)
             self.channels.append(channels)
             self.strides.append(stride_so_far)
         self.blocks = nn.ModuleList(blocks)
+        initialise(self, spec)
+
+    def _build_lenet(self, spec: BackboneSpec, width: int | None) -> None:
+        """A stage per layer: the second convolution, and the fully connected layer."""
+        if width is not None:
+            raise UserError(f"{spec.name} comes in one width: choose a ResNet as backbone.")
+        if spec.pretrained:
+            raise UserError(f"{spec.name} has no pre-trained weights: train it with pretrained=''.")
+        self.provides = frozenset()
+        self.stem = FirstConvolution()
+        self.stem_channels = WIDTHS[0]
+        self.blocks = nn.ModuleList([SecondConvolution(LENETS[spec.name].dropout), FullyConnected()])
+        self.stage_of, self.channels, self.strides = [0, 1], list(WIDTHS[1:]), [7, 28]
         initialise(self, spec)
 
     def stage_ends(self) -> list[int]:
@@ -149,6 +186,8 @@ def stem(layout: Layout, ceil_pool: bool) -> nn.Module:
 
 def initialise(backbone: Backbone, spec: BackboneSpec) -> None:
     """Draw the initial weights from torch's current random state, then load pre-trained ones if asked for."""
+    if spec.init == "torch" and not spec.pretrained:
+        return
     fill: Callable[[Tensor], Tensor]
     if spec.init == "he":
 

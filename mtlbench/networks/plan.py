@@ -8,14 +8,38 @@ nodes. The plan is data: it knows no modules.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
+
+from mtlbench.errors import UserError, shown
 
 Entry = int | None
 """Number of the unit's variant, or None for a skip (the unit's shortcut is taken)."""
 
 Path = tuple[Entry, ...]
 """The entries a task has followed down to some depth, that depth included."""
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """Features that soft sharing passes on: one edge between what runs at a depth and who reads the mixture after it.
+
+    Attributes:
+        depth: the depth whose output is passed on, as a position in the plan's depths.
+        source: a task whose features they are, or the name of what belongs to no single task ("expert 2", "trunk").
+        target: the task that reads them, or such a name.
+        weight: how much of them, as the method has learned it: comparable among the edges of one method.
+        since: the depth that a source which is no task begins at; what is before it belongs to the plan.
+    """
+
+    depth: int
+    source: str
+    target: str
+    weight: float
+    since: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -89,4 +113,19 @@ class SharingPlan:
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> SharingPlan:
-        return cls(tuple(value["depths"]), tuple(value["tasks"]), tuple(tuple(row) for row in value["table"]))
+        """What `to_json` gave.
+
+        Raises:
+            UserError: it is no plan; says what was expected.
+        """
+        try:
+            depths, tasks, table = value["depths"], value["tasks"], value["table"]
+            rows = tuple(tuple(row) for row in table)
+            entries = [entry for row in rows for entry in row if entry is not None]
+            if not all(isinstance(name, str) for name in (*depths, *tasks)):
+                raise ValueError("names of depths and tasks are texts")
+            if not all(type(entry) is int and entry >= 0 for entry in entries):
+                raise ValueError("entries are null or whole numbers of 0 and more")
+            return cls(tuple(depths), tuple(tasks), rows)
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError(f"{shown(value)} is no sharing plan ({error or type(error).__name__}).") from None

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from mtlbench.errors import UserError
 from mtlbench.networks.batchnorm import PathStatistics
 from mtlbench.networks.plan import Path, SharingPlan
 from mtlbench.networks.residual import ResidualBlock, ShortcutOnly
@@ -69,7 +70,8 @@ class SharingGraph(nn.Module):
             if None in plan.table[depth] and not plan.variants(depth):
                 # Nobody executes the unit, but its projection (if it has one) is never gated and stays.
                 block = unit.make()
-                assert isinstance(block, ResidualBlock), f"unit {unit.name!r} cannot be skipped"
+                if not isinstance(block, ResidualBlock):
+                    raise UserError(f"The plan skips {unit.name}, which has no shortcut: choose a ResNet as backbone.")
                 self.variants[f"{depth}_skip"] = ShortcutOnly(block)
         self.statistics = PathStatistics(self._shared_by_paths() if path_statistics else {})
         self._last_use = self._last_uses()

@@ -78,12 +78,16 @@ def expand(
         for combination in _on_dataset(experiment, entry, methods, registry, overrides or {}, cache, skip_bad)
     ]
     prepared: dict[str, Prepared] = {}
+    # Thousands of methods have few protocols.
+    cards: dict[tuple[str, Settings], tuple[str, dict[str, Any]]] = {}
     trials: list[TrialSpec] = []
     for combination in combinations:
-        key = combination.data.model_dump_json()
-        if key not in prepared:
-            prepared[key] = prepare(combination.data, combination.dataset)
-        trials += _trials(combination, prepared[key], experiment, threads, bf16)
+        data, settings = combination.data.model_dump_json(), combination.settings
+        if data not in prepared:
+            prepared[data] = prepare(combination.data, combination.dataset)
+        if (data, settings) not in cards:
+            cards[data, settings] = _precision_and_card(combination, prepared[data], bf16)
+        trials += _trials(combination, *cards[data, settings], experiment, threads)
     return unique(trials)
 
 
@@ -111,17 +115,25 @@ def _on_dataset(
         yield _Combination(method_entry, method, dataset, data, settings)
 
 
-def _trials(
-    combination: _Combination, prepared: Prepared, experiment: Experiment, threads: int, bf16: Callable[[], bool]
-) -> Iterator[TrialSpec]:
-    """One trial per seed."""
-    entry, method, data, settings = combination.entry, combination.method, combination.data, combination.settings
+def _precision_and_card(
+    combination: _Combination, prepared: Prepared, bf16: Callable[[], bool]
+) -> tuple[str, dict[str, Any]]:
+    """What the precision resolves to, and the protocol card."""
+    settings = combination.settings
     precision: str = settings.precision
     if precision == "auto":
         precision = "bf16" if bf16() else "fp32"
     sizes = {name: len(split) for name, split in prepared.splits.items()}
-    protocol = card(data.name, prepared.dataset, prepared.fingerprint, sizes, settings, precision)
+    return precision, card(combination.data.name, prepared.dataset, prepared.fingerprint, sizes, settings, precision)
+
+
+def _trials(
+    combination: _Combination, precision: str, protocol: dict[str, Any], experiment: Experiment, threads: int
+) -> Iterator[TrialSpec]:
+    """One trial per seed."""
+    entry, method, data, settings = combination.entry, combination.method, combination.data, combination.settings
     plugins = (method.architecture, method.strategy, combination.dataset)
+    sources, files = {plugin.name: plugin.source for plugin in plugins}, plugin_files.collect(plugins)
     for seed in experiment.seed_list:
         yield TrialSpec(
             method=method.name,
@@ -133,8 +145,8 @@ def _trials(
             settings=settings,
             precision=precision,
             protocol=protocol,
-            sources={plugin.name: plugin.source for plugin in plugins},
-            files=plugin_files.collect(plugins),
+            sources=sources,
+            files=files,
             threads=threads,
             diagnose=tuple(experiment.diagnose),
         )

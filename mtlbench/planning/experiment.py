@@ -13,12 +13,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from mtlbench.errors import UserError, did_you_mean
+from mtlbench.errors import UserError, did_you_mean, shown
+from mtlbench.planning.yaml_text import read_yaml
+
+SEARCHABLE = ("lr", "weight_decay", "momentum", "clip")
+"""Settings that may be searched with every method: those of the optimizer."""
+
+
+MAX_SEEDS = 100_000
+
+MAX_LABEL = 150
+"""Bytes; file systems allow names of 255."""
 
 
 class MethodEntry(BaseModel):
@@ -33,6 +42,13 @@ class MethodEntry(BaseModel):
     )
     label: str = Field(default="", description="what its row is called, where a method is there several times")
 
+    @field_validator("label")
+    @classmethod
+    def _names_a_file(cls, value: str) -> str:
+        if not value.isprintable() or len(value.encode()) > MAX_LABEL:
+            raise ValueError(f"expected one line of {MAX_LABEL} bytes at most, since files are named by it")
+        return value
+
 
 class DatasetEntry(BaseModel):
     """A dataset to run on."""
@@ -43,6 +59,42 @@ class DatasetEntry(BaseModel):
     set: dict[str, Any] = Field(default_factory=dict, description="options (mtlbench list DATASET)")
     settings: dict[str, Any] = Field(default_factory=dict, description="settings that differ on this dataset")
     root: str | None = Field(default=None, description="folder of the raw files; without it, the dataset's default")
+
+    @field_validator("root")
+    @classmethod
+    def _names_a_folder(cls, value: str | None) -> str | None:
+        if value is not None and "\0" in value:
+            raise ValueError("expected the name of a folder")
+        return value
+
+
+class TuneEntry(BaseModel):
+    """A search for hyper-parameters, the same for every method."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    trials: int = Field(default=20, ge=1, description="trials per method and dataset, the defaults being the first")
+    search: str = Field(
+        default="sobol", description="how configurations are drawn: sobol, random, optuna, or another searcher of Ray Tune"
+    )
+    scheduler: Literal["none", "asha"] = Field(
+        default="none", description="asha ends trials early that are behind on val; their rows are marked"
+    )
+    seed: int = Field(default=1000, description="of the draws and of the trials; must not be among `seeds`")
+    settings: dict[str, tuple[float, float]] = Field(
+        default_factory=lambda: {"lr": (1e-4, 1e-2), "weight_decay": (1e-6, 1e-3)},
+        description="settings that are searched with every method: NAME: [low, high], on a logarithmic scale",
+    )
+
+    @field_validator("settings")
+    @classmethod
+    def _searchable(cls, value: dict[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
+        for name, (low, high) in value.items():
+            if name not in SEARCHABLE:
+                raise ValueError(f"{name} cannot be searched: expected some of {', '.join(SEARCHABLE)}")
+            if not 0 < low < high:
+                raise ValueError(f"{name} is searched in [{low:g}, {high:g}]: expected 0 < low < high")
+        return value
 
 
 class Experiment(BaseModel):
@@ -62,6 +114,7 @@ class Experiment(BaseModel):
         default=True, description="run the single-task networks that Δ needs where their records are missing"
     )
     diagnose: list[str] = Field(default_factory=list, description="measures taken during training: gradients")
+    tune: TuneEntry | None = Field(default=None, description="how `mtlbench tune` searches (docs/tuning.md)")
 
     @field_validator("methods", "datasets", mode="before")
     @classmethod
@@ -74,8 +127,9 @@ class Experiment(BaseModel):
     @field_validator("seeds")
     @classmethod
     def _some_seeds(cls, value: int | list[int]) -> int | list[int]:
-        if value == [] or (isinstance(value, int) and value < 1):
-            raise ValueError("expected at least one seed")
+        count = value if isinstance(value, int) else len(value)
+        if not 1 <= count <= MAX_SEEDS:
+            raise ValueError(f"expected at least one seed, and {MAX_SEEDS:,} at most")
         return value
 
     @property
@@ -90,11 +144,13 @@ def load_experiment(path: Path) -> Experiment:
         UserError: no such file, not YAML, an unknown field (with the nearest one), or a refused value.
     """
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        raw = read_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"The experiment {path} cannot be read: {error.strerror}. Examples are in experiments/.") from None
-    except yaml.YAMLError as error:
-        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{path} is not valid YAML: it is no text in UTF-8.") from None
+    except ValueError as error:
+        raise UserError(f"{path} is not valid YAML: {error}") from None
     if not isinstance(raw, dict):
         raise UserError(f"{path}: expected fields such as methods and datasets, found {type(raw).__name__}.")
     return make_experiment(raw, str(path))
@@ -117,12 +173,13 @@ def make_experiment(raw: Mapping[str, Any], where: str) -> Experiment:
         field = ".".join(str(part) for part in place)
         if first["type"] == "extra_forbidden":
             hint = did_you_mean(str(place[-1]), _fields_around(place))
-            raise UserError(f"{where}: there is no field {field!r}.{hint}") from None
-        raise UserError(f"{where}: {field}: {first['msg']} (found {first['input']!r}).") from None
+            raise UserError(f"{where}: there is no field {shown(field)}.{hint}") from None
+        raise UserError(f"{where}: {field}: {first['msg']} (found {shown(first['input'])}).") from None
 
 
 def _fields_around(place: tuple[int | str, ...]) -> list[str]:
     """The fields that exist beside a place in an experiment."""
     if len(place) == 1:
         return list(Experiment.model_fields)
-    return list((MethodEntry if place[0] == "methods" else DatasetEntry).model_fields)
+    entries: dict[int | str, type[BaseModel]] = {"methods": MethodEntry, "datasets": DatasetEntry, "tune": TuneEntry}
+    return list(entries[place[0]].model_fields)

@@ -11,6 +11,7 @@ from typing import Any
 
 from mtlbench.config.settings import Settings
 from mtlbench.contract import Augmentation, Dataset
+from mtlbench.data import label_share
 from mtlbench.measure.robustness_suite import robustness_card
 from mtlbench.records import canonical
 
@@ -30,7 +31,11 @@ def card(
         fingerprint: of the prepared data.
         sizes: split → number of samples.
         precision: what "auto" resolved to.
+
+    Raises:
+        UserError: the settings do not fit the dataset or its tasks.
     """
+    settings.scored(dataset.tasks)  # refuses auxiliary tasks that the dataset does not have
     augmentation = dataset.augmentation if settings.augment else Augmentation()
     protocol = {
         "version": PROTOCOL_VERSION,
@@ -43,7 +48,9 @@ def card(
             "multi_input": dataset.multi_input,
             "normalisation": {"mean": list(dataset.mean), "std": list(dataset.std)},
             "options": dataset.describe(),
-            "tasks": [task.describe() for task in dataset.tasks],
+            "tasks": [
+                task.describe() | ({"auxiliary": True} if task.name in settings.auxiliary else {}) for task in dataset.tasks
+            ],
         },
         "augmentation": {"zooms": list(augmentation.zooms), "flip": augmentation.flip},
         "backbone": settings.backbone_spec().describe(),
@@ -58,6 +65,8 @@ def card(
     }
     if settings.micro_batches > 1:
         protocol["micro_batches"] = settings.micro_batches
+    if settings.label_share < 1:
+        protocol["labels"] = {"share": settings.label_share, "rule": label_share.RULE}
     # As it will be read from a record: the same values, and the same hash, on both ways.
     return dict(json.loads(canonical(protocol)))
 

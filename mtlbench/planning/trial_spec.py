@@ -15,7 +15,7 @@ from mtlbench.config.method import Method, reference_method, resolve
 from mtlbench.config.plugins import Registry
 from mtlbench.config.settings import Settings
 from mtlbench.planning import plugin_files
-from mtlbench.records import canonical
+from mtlbench.records import Tuning, canonical
 
 
 class DataSpec(BaseModel):
@@ -38,6 +38,33 @@ class DataSpec(BaseModel):
     skip_bad: bool = False
 
 
+class Specification(BaseModel):
+    """What a record keeps of a trial's specification, so that the trial can be planned again elsewhere.
+
+    What follows from it there is left out (protocol, sources), and so are the folders of one machine.
+
+    Attributes:
+        hypers: the given hyper-parameters.
+        options: all of the dataset's.
+        settings: all of them, by name.
+        precision: what the settings' precision resolved to.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    method: str
+    label: str
+    hypers: dict[str, Any]
+    dataset: str
+    options: dict[str, Any]
+    skip_bad: bool
+    seed: int
+    settings: dict[str, Any]
+    precision: str
+    threads: int
+    diagnose: tuple[str, ...]
+
+
 class TrialSpec(BaseModel):
     """All that a trial is.
 
@@ -53,6 +80,7 @@ class TrialSpec(BaseModel):
         files: Python files of plugins from extra folders, path → text.
         threads: CPU threads; decides bits, not meaning, so it is no part of the id.
         diagnose: measures taken during training on request.
+        tuning: the trial's place in a search for hyper-parameters; None outside of one.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -69,6 +97,7 @@ class TrialSpec(BaseModel):
     files: dict[str, str] = Field(default_factory=dict)
     threads: int = 1
     diagnose: tuple[str, ...] = ()
+    tuning: Tuning | None = None
 
     @property
     def id(self) -> str:
@@ -83,6 +112,9 @@ class TrialSpec(BaseModel):
             "sources": self.sources,
             "diagnose": list(self.diagnose),
         }
+        if self.tuning is not None:
+            # The card of a tuned trial says "tuned" where settings are searched: their values stand here.
+            content["tuning"] = self.tuning.model_dump(include={"role", "number", "values"})
         return hashlib.sha256(canonical(content).encode()).hexdigest()[:12]
 
     @property
@@ -92,7 +124,8 @@ class TrialSpec(BaseModel):
     @property
     def title(self) -> str:
         """For progress lines: dataset, row and seed."""
-        return f"{self.data.name} · {self.row} · seed {self.seed}"
+        place = "" if self.tuning is None else f" · {self.tuning.role} {self.tuning.number}"
+        return f"{self.data.name} · {self.row}{place} · seed {self.seed}"
 
     @property
     def is_reference(self) -> bool:
@@ -102,6 +135,22 @@ class TrialSpec(BaseModel):
         """Name of the record's file: readable, and unique by the id."""
         plain = "".join(c if c.isalnum() or c in "-_+." else "_" for c in self.row)
         return f"{plain}-seed{self.seed}-{self.id}.json"
+
+    def specification(self) -> Specification:
+        """What is kept of it in a record."""
+        return Specification(
+            method=self.method,
+            label=self.label,
+            hypers=self.hypers,
+            dataset=self.data.name,
+            options=self.data.options,
+            skip_bad=self.data.skip_bad,
+            seed=self.seed,
+            settings=self.settings.model_dump(mode="json"),
+            precision=self.precision,
+            threads=self.threads,
+            diagnose=self.diagnose,
+        )
 
     def registry(self) -> Registry:
         """Plugins as this trial needs them: files from outside are taken where they are, or written anew from their text."""

@@ -11,8 +11,9 @@ from mtlbench.records.artefacts import (
     TreeFrame,
     WeightTravel,
 )
+from mtlbench.records.atomic import write_text
 from mtlbench.records.evaluation import Evaluation
-from mtlbench.records.files import canonical, read, read_all, write, write_text
+from mtlbench.records.files import add, as_text, canonical, read, read_all, write
 from mtlbench.records.packed import Packed
 from mtlbench.records.plan import Plan
 from mtlbench.records.record import (
@@ -28,6 +29,7 @@ from mtlbench.records.record import (
     TaskInfo,
 )
 from mtlbench.records.robustness import Attacks, Corruption, CorruptionScores, Robustness, Scores
+from mtlbench.records.tuning import Tuning
 
 __all__ = [
     "SCHEMA_VERSION",
@@ -56,7 +58,10 @@ __all__ = [
     "SimilarityTest",
     "TaskInfo",
     "TreeFrame",
+    "Tuning",
     "WeightTravel",
+    "add",
+    "as_text",
     "canonical",
     "read",
     "read_all",

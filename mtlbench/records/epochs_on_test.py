@@ -13,8 +13,9 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from mtlbench.errors import UserError
+from mtlbench.records.atomic import write_text
 from mtlbench.records.evaluation import Evaluation
-from mtlbench.records.files import first_problem, write_text
+from mtlbench.records.files import first_problem
 from mtlbench.records.model import RecordModel
 from mtlbench.records.record import Record
 

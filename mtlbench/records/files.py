@@ -1,16 +1,15 @@
-"""Record files: canonical JSON, atomic writing, and reading that says what is wrong with a file."""
+"""Record files: canonical JSON, writing once, and reading that says what is wrong with a file."""
 
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from mtlbench.errors import UserError
+from mtlbench.records.atomic import write_new_text, write_text
 from mtlbench.records.record import SCHEMA_VERSION, Record
 
 
@@ -19,26 +18,51 @@ def canonical(value: object) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=True)
 
 
+def as_text(record: Record) -> str:
+    """A record as its file holds it."""
+    return json.dumps(record.model_dump(mode="python"), sort_keys=True, indent=1, allow_nan=True) + "\n"
+
+
 def write(path: Path, record: Record) -> None:
-    """Write a record so that a reader sees the old file or the new one, never half of either."""
-    text = json.dumps(record.model_dump(mode="python"), sort_keys=True, indent=1, allow_nan=True)
-    write_text(path, text + "\n")
+    """Write a record, in place of what stands there."""
+    write_text(path, as_text(record))
 
 
-def write_text(path: Path, text: str) -> None:
-    """Atomic replacement of a text file; its folder is made if missing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+def add(path: Path, text: str, force: bool = False) -> None:
+    """Write the record of a trial that was run, once.
+
+    A record of the same trial with the same result stays as it is, with what was measured later (latencies). A file that
+    is no record is replaced.
+
+    Args:
+        text: the record, as `as_text` gives it.
+        force: replace what stands there, whatever it is.
+
+    Raises:
+        UserError: another result, or another trial's record, stands there.
+    """
+    if force:
+        write_text(path, text)
+        return
+    if write_new_text(path, text):
+        return
+    standing, given = _id_and_result(path.read_text(encoding="utf-8", errors="replace")), _id_and_result(text)
+    if standing is None:
+        write_text(path, text)
+    elif standing != given:
+        raise UserError(
+            f"{path}: another result of trial {standing[0]} stands there and was kept; `mtlbench reproduce` says what "
+            "differs when it is repeated, and --force replaces it."
+        )
+
+
+def _id_and_result(text: str) -> tuple[str, str] | None:
+    """A record's id and its result; None where the text is no record."""
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+        values = json.loads(text)
+        return str(values["id"]), canonical(values["result"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
 
 
 def read(path: Path) -> Record:
@@ -54,7 +78,7 @@ def read(path: Path) -> Record:
             return Record.model_validate_json(content)
         except ValidationError:
             values = json.loads(content)
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: not a readable record ({error}). Remove the file, or run its trial again.") from None
     version = values.get("schema_version") if isinstance(values, dict) else None
     if version != SCHEMA_VERSION:

@@ -7,9 +7,9 @@ or a memory counter said stands apart in `measured`.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 from mtlbench.records.artefacts import Artefacts
 from mtlbench.records.evaluation import Evaluation
@@ -17,6 +17,7 @@ from mtlbench.records.model import RecordModel, SparseModel
 from mtlbench.records.packed import Packed
 from mtlbench.records.plan import Plan
 from mtlbench.records.robustness import Robustness
+from mtlbench.records.tuning import Tuning
 from mtlbench.records.values import Count, JsonObject, Positive
 
 SCHEMA_VERSION: Literal[1] = 1
@@ -93,6 +94,9 @@ class Result(RecordModel):
         artefacts: what a picture of the method is drawn from (policy over training, merge tree, …).
         images: task → statistic → per-image array on test.
         scenes: one name per test image, None where unknown: images of one scene are no independent evidence.
+        stopped: why training ended before its last epoch; empty, and not written, where it did not.
+        micro_batches: into how many pieces batches were cut when memory ran out, more than the protocol says; 0, and not
+            written, where that did not happen.
     """
 
     selected: dict[str, int]
@@ -108,6 +112,12 @@ class Result(RecordModel):
     curve: list[Point]
     images: dict[str, dict[str, Packed]] = Field(default_factory=dict)
     scenes: list[str | None] = Field(default_factory=list)
+    stopped: str = ""
+    micro_batches: Count = 0
+
+    @model_serializer(mode="wrap")
+    def _without_faults_that_were_not(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {name: value for name, value in serialize(self).items() if value or name not in ("stopped", "micro_batches")}
 
 
 class Latency(SparseModel):
@@ -162,6 +172,10 @@ class Record(RecordModel):
         reference: True for the single-task networks that Δ is measured against.
         hypers: every hyper-parameter of architecture and strategy; `changed`: those that are not at their defaults.
         protocol: the protocol card; `protocol_id`: its hash. Only records with equal ids are ranked together.
+        specification: what the trial is planned from when it is run again; empty in records of mtlbench 0.1.
+        tasks: those that were scored; `auxiliary`: the names of those that were trained beside them and not scored. (Not
+            written where there are none.)
+        tuning: its place in a search for hyper-parameters; None outside of one.
     """
 
     schema_version: Literal[1] = SCHEMA_VERSION
@@ -174,11 +188,18 @@ class Record(RecordModel):
     hypers: JsonObject = Field(default_factory=dict)
     changed: JsonObject = Field(default_factory=dict)
     tasks: list[TaskInfo]
+    auxiliary: list[str] = Field(default_factory=list)
     protocol: JsonObject
     protocol_id: str
+    specification: JsonObject = Field(default_factory=dict)
+    tuning: Tuning | None = None
     provenance: Provenance
     result: Result
     measured: Measured
+
+    @model_serializer(mode="wrap")
+    def _without_no_auxiliary_tasks(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {name: value for name, value in serialize(self).items() if value or name != "auxiliary"}
 
     @property
     def row(self) -> str:

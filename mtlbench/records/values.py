@@ -16,6 +16,8 @@ Count = Annotated[StrictInt, Field(ge=0)]
 Number = StrictFloat
 """A number that may be NaN: an undefined result is written so."""
 
+Finite = Annotated[StrictFloat, Field(allow_inf_nan=False)]
+
 Positive = Annotated[StrictFloat, Field(gt=0, allow_inf_nan=False)]
 
 Matrix = list[list[Number]]

@@ -71,6 +71,10 @@ class Display:
             soft_wrap=True,
         )
 
+    def note(self, spec: TrialSpec, text: str) -> None:
+        """Something about a trial that goes on."""
+        self.console.print(f"{self._clock()}  {spec.title}: {text}", highlight=False, markup=False, soft_wrap=True)
+
     def done(self, spec: TrialSpec, path: Path) -> None:
         """A trial's record was written."""
         self._end(spec, f"done ({path.name})")

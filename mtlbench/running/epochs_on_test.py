@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mtlbench.errors import UserError
+from mtlbench.measure.deployed import deployed
 from mtlbench.networks.placement import on_device
 from mtlbench.records import Evaluation, Record
 from mtlbench.records.epochs_on_test import EpochsOnTest
@@ -39,7 +40,7 @@ def evaluate_epochs_on_test(record: Record, work: Path, watch: Callable[[int, in
         load_weights(trial.network, epochs[epoch])
         on_device(trial.network, trial.device)
         trial.recompute_statistics()
-        evaluations[epoch] = trial.evaluator.evaluate(trial.network.deploy(), trial.data.splits["test"])
+        evaluations[epoch] = trial.evaluator.evaluate(deployed(trial.network), trial.data.splits["test"])
         if watch is not None:
             watch(number, len(wanted))
     return EpochsOnTest(record=record.id, test=evaluations)

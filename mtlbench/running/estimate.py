@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mtlbench.errors import UserError
 from mtlbench.planning.trial_spec import TrialSpec
@@ -100,6 +100,7 @@ def _probe_all(trials: dict[Kind, TrialSpec], resources: Resources, workers: int
     Probes run in processes that end afterwards, so that no GPU memory stays behind.
     """
     import ray
+    from ray.exceptions import RayError
     from ray.util import ActorPool
 
     class Prober:
@@ -120,10 +121,16 @@ def _probe_all(trials: dict[Kind, TrialSpec], resources: Resources, workers: int
     crashed: list[str] = []
     try:
         pool = ActorPool(actors)
-        answers = pool.map(
-            lambda actor, trial: actor.probe.remote(trial.model_dump_json(), resources.gpus), list(trials.values())
-        )
-        for kind, (outcome, answer) in zip(trials, answers, strict=True):
+        for trial in trials.values():
+            pool.submit(lambda actor, trial: actor.probe.remote(trial.model_dump_json(), resources.gpus), trial)
+        for kind in trials:
+            outcome: str
+            answer: Any
+            try:
+                # Its process may be killed, or its node lost, and no other be left.
+                outcome, answer = pool.get_next() if pool.has_next() else ("crashed", "no process is left to time it")
+            except RayError as error:
+                outcome, answer = "crashed", type(error).__name__
             if outcome == "refused":
                 raise UserError(str(answer))
             if outcome == "cost":

@@ -14,10 +14,8 @@ from filelock import FileLock
 from mtlbench.errors import UserError
 from mtlbench.planning.trial_spec import TrialSpec
 from mtlbench.records import read
+from mtlbench.running.progress import RECORD
 from mtlbench.training.checkpoints import CheckpointStore
-
-RECORD = "record.json"
-"""The record beside a finished trial's network: a copy of what was handed over."""
 
 
 def trial_lock(work: Path, trial: str) -> FileLock:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+from mtlbench.measure.deployed import deployed
 from mtlbench.measure.evaluator import score
 from mtlbench.measure.robustness import Corrupted
 from mtlbench.measure.robustness_suite import attacked, choosing_suite, pgd_steps, reported_suite
@@ -88,7 +89,7 @@ def _evaluation_times(trial: Trial) -> tuple[float, float, float]:
 
 
 def _evaluate_batch(trial: Trial) -> None:
-    scored = trial.evaluator.predictions(trial.network.deploy(), trial.data.splits["test"])
+    scored = trial.evaluator.predictions(deployed(trial.network), trial.data.splits["test"])
     score(trial.evaluator.tasks, islice(scored, 1))
 
 
@@ -100,7 +101,7 @@ def _evaluation_seconds(trial: Trial, batches: dict[str, int], forward: float, c
     for suite, split in ((reported_suite(settings, trial.loader.augmentation), "test"), (choosing_suite(settings), "val")):
         cells += 0 if suite is None else len(suite.cells()) * batches[split] * cell
     steps = sum(settings.pgd_steps or pgd_steps(radius) for radius in settings.pgd)
-    targets = len(attacked(settings, list(trial.network.tasks))) if settings.pgd else 0
+    targets = len(attacked(settings, [task.name for task in trial.evaluator.tasks])) if settings.pgd else 0
     return clean + cells + steps * targets * batches["test"] * attack_step
 
 

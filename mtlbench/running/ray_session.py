@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from mtlbench.errors import UserError
@@ -16,6 +18,8 @@ ENVIRONMENT = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
     "TUNE_RESULT_BUFFER_LENGTH": "1",
+    # A trial that ends hands its process to one that waits; with a searcher, Tune lets one wait, and starts new processes.
+    "TUNE_MAX_PENDING_TRIALS_PG": "64",
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
@@ -58,7 +62,7 @@ def ray_session(resources: Resources) -> Iterator[None]:
     else:
         options["address"] = resources.address
     try:
-        ray.init(**options)
+        context: Any = ray.init(**options)
     except (RayError, ConnectionError, OSError, RuntimeError, ValueError, AssertionError) as error:
         raise UserError(connection_problem(resources.address, error)) from None
     try:
@@ -66,6 +70,17 @@ def ray_session(resources: Resources) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+    # Reached only after a good end: else Ray's logs may say what happened.
+    if resources.address is None:
+        remove_session(Path(context.address_info["session_dir"]))
+
+
+def remove_session(folder: Path) -> None:
+    """Remove the logs and sockets of a session that has ended, which Ray leaves in the system's temporary folder."""
+    shutil.rmtree(folder, ignore_errors=True)
+    latest = folder.with_name("session_latest")
+    if latest.is_symlink() and latest.readlink().name == folder.name:
+        latest.unlink(missing_ok=True)
 
 
 def connection_problem(address: str | None, error: Exception) -> str:

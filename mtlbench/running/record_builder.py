@@ -6,12 +6,11 @@ import time
 from datetime import datetime, timezone
 from typing import Any
 
-from torch import nn
-
 from mtlbench.config.method import Method
 from mtlbench.contract import Architecture, Augmentation, Dataset
 from mtlbench.data.store import Prepared
 from mtlbench.measure.cost import inference_flops, parameters
+from mtlbench.measure.deployed import deployed
 from mtlbench.measure.evaluator import Evaluator
 from mtlbench.measure.memory import PeakMemory
 from mtlbench.measure.provenance import provenance
@@ -39,9 +38,12 @@ def build_record(
         seed=spec.seed,
         hypers={**method.architecture_hypers, **method.strategy_hypers},
         changed=method.changed,
-        tasks=[task_info(task) for task in data.dataset.tasks],
+        tasks=[task_info(task) for task in evaluator.tasks],
+        auxiliary=[task.name for task in data.dataset.tasks if task.name in spec.settings.auxiliary],
         protocol=spec.protocol,
         protocol_id=protocol_id(spec.protocol),
+        specification=spec.specification().model_dump(mode="json"),
+        tuning=spec.tuning,
         provenance=Provenance(
             **provenance(evaluator.device, spec.threads),
             sources=spec.sources,
@@ -59,19 +61,19 @@ def build_record(
 def build_result(spec: TrialSpec, data: Prepared, evaluator: Evaluator, state: TrainingState) -> Result:
     """All that is equal when the trial is repeated."""
     network, splits = state.network, data.splits
-    deployed = network.deploy()
-    test, images = evaluator.evaluate_images(deployed, splits["test"])
+    shipped = deployed(network)
+    test, images = evaluator.evaluate_images(shipped, splits["test"])
     augmentation = data.dataset.augmentation if spec.settings.augment else Augmentation()
     diagnostics = state.diagnostics
     return Result(
         selected=state.selection.epochs,
-        val=evaluator.evaluate(deployed, splits["val"]),
+        val=evaluator.evaluate(shipped, splits["val"]),
         test=test,
-        shifted={name: evaluator.evaluate(deployed, split) for name, split in splits.items() if name.startswith("test-")},
-        robustness=evaluate_robustness(deployed, evaluator, data, spec.settings, augmentation, test.mean_skill),
-        cost=build_cost(network, deployed, evaluator, state),
+        shifted={name: evaluator.evaluate(shipped, split) for name, split in splits.items() if name.startswith("test-")},
+        robustness=evaluate_robustness(shipped, evaluator, data, spec.settings, augmentation, test.mean_skill),
+        cost=build_cost(network, evaluator, state),
         structure=network.structure(),
-        plan=network.plan().to_json(),
+        plan=plan_with_exchange(network),
         extra={**network.extra(), **plan_measures(network, data.dataset), **distances(diagnostics)},
         artefacts={
             **network.artefacts(),
@@ -83,14 +85,23 @@ def build_result(spec: TrialSpec, data: Prepared, evaluator: Evaluator, state: T
             task: {name: Packed.pack(array) for name, array in statistics.items()} for task, statistics in images.items()
         },
         scenes=list(splits["test"].scenes),
+        stopped=state.stopped,
+        micro_batches=pieces if (pieces := state.run.micro_batches) > spec.settings.micro_batches else 0,
     )
 
 
-def build_cost(network: Architecture, deployed: nn.Module, evaluator: Evaluator, state: TrainingState) -> Cost:
+def plan_with_exchange(network: Architecture) -> dict[str, Any]:
+    """The sharing plan, and what soft sharing exchanges beyond it."""
+    edges = [edge.to_json() for edge in network.exchange()]
+    return {**network.plan().to_json(), **({"exchange": edges} if edges else {})}
+
+
+def build_cost(network: Architecture, evaluator: Evaluator, state: TrainingState) -> Cost:
     """What the deployed network and its training cost."""
+    shipped = network.deploy()
     return Cost(
-        parameters=parameters(network, deployed),
-        flops=inference_flops(network, deployed, evaluator.device),
+        parameters=parameters(network, shipped),
+        flops=inference_flops(network, shipped, evaluator.device),
         images=state.cost.images,
         updates=state.cost.updates,
         training_flops=state.cost.training_flops,

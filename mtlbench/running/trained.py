@@ -10,8 +10,9 @@ from typing import Any
 from pydantic import ValidationError
 from torch import nn
 
-from mtlbench.contract import Architecture
+from mtlbench.contract import Architecture, Dataset
 from mtlbench.errors import UserError
+from mtlbench.measure.deployed import deployed
 from mtlbench.measure.prediction_strip import Selected
 from mtlbench.planning.trial_spec import TrialSpec
 from mtlbench.running.trial import build_network, open_dataset
@@ -20,12 +21,9 @@ from mtlbench.training.checkpoints import load
 
 def rebuild_deployed(spec: TrialSpec, structure: Mapping[str, Any]) -> nn.Module:
     """The deployed network of a record's structure, with initial weights; needs no data."""
-    registry = spec.registry()
-    dataset_class = registry.dataset(spec.data.name).cls
-    dataset = dataset_class(Path(spec.data.root) if spec.data.root else None, spec.data.options)
-    network = build_network(spec, spec.resolve(registry), dataset)
+    network = build_network(spec, spec.resolve(spec.registry()), dataset_of(spec))
     network.restore_structure(dict(structure))
-    return network.deploy()
+    return deployed(network)
 
 
 def read_spec(folder: Path, trust: bool = False) -> TrialSpec:
@@ -72,12 +70,25 @@ def load_selected(folder: Path, trust: bool = False) -> Selected:
     Raises:
         UserError: the folder holds no finished trial, or one whose plugins or weights do not fit any more.
     """
-    spec, weights_file = read_spec(folder, trust), folder / "selected.pt"
+    spec = read_spec(folder, trust)
+    data = open_dataset(spec.data, spec.registry().dataset(spec.data.name).cls)
+    network = selected_network(spec, folder, data.dataset)
+    return Selected(spec.title, spec.data.name, spec.settings.scored(data.dataset.tasks), network, data.splits["test"])
+
+
+def selected_network(spec: TrialSpec, folder: Path, dataset: Dataset) -> nn.Module:
+    """A finished trial's deployed network with the selected weights, in evaluation mode on the CPU; needs no data.
+
+    Args:
+        folder: of its run (`runs/<id>`).
+
+    Raises:
+        UserError: there are no weights, or they do not fit the plugins as they are now.
+    """
+    weights_file = folder / "selected.pt"
     if not weights_file.is_file():
         raise UserError(f"{folder} holds no finished trial: there is no selected.pt. Name a folder runs/<id>.")
-    registry = spec.registry()
-    data = open_dataset(spec.data, registry.dataset(spec.data.name).cls)
-    network = build_network(spec, spec.resolve(registry), data.dataset)
+    network = build_network(spec, spec.resolve(spec.registry()), dataset)
     try:
         load_weights(network, weights_file)
     except (KeyError, RuntimeError, UnpicklingError) as error:
@@ -85,7 +96,13 @@ def load_selected(folder: Path, trust: bool = False) -> Selected:
         raise UserError(
             f"The weights in {weights_file} do not fit {spec.method} as it is now ({reason}). Train it again."
         ) from None
-    return Selected(spec.title, spec.data.name, tuple(data.dataset.tasks), network.deploy().eval(), data.splits["test"])
+    return deployed(network).eval()
+
+
+def dataset_of(spec: TrialSpec) -> Dataset:
+    """A trial's dataset as a plugin: its tasks and its images' size are known, and no file is read."""
+    dataset_class = spec.registry().dataset(spec.data.name).cls
+    return dataset_class(Path(spec.data.root) if spec.data.root else None, spec.data.options)
 
 
 def load_weights(network: Architecture, file: Path) -> None:

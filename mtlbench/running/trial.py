@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -15,18 +16,23 @@ from mtlbench.config.method import Method
 from mtlbench.config.plugins import Plugin
 from mtlbench.config.settings import Settings
 from mtlbench.contract import Architecture, Augmentation, Batch, Dataset, NetworkConfig, Run, Strategy
+from mtlbench.data.label_share import with_fewer_labels
 from mtlbench.data.loader import Loader
 from mtlbench.data.store import Prepared, Progress, prepare
 from mtlbench.errors import UserError
+from mtlbench.measure.deployed import deployed
 from mtlbench.measure.evaluator import Evaluator
 from mtlbench.measure.kernels import gpu_has_bf16, use_reproducible_kernels
 from mtlbench.measure.memory import PeakMemory
 from mtlbench.measure.skill_scale import SkillScale
 from mtlbench.networks.placement import on_device
 from mtlbench.planning.trial_spec import DataSpec, TrialSpec
-from mtlbench.records import Evaluation, write, write_text
+from mtlbench.records import Evaluation, add, as_text, write_text
+from mtlbench.running.disk_faults import disk_problem
 from mtlbench.running.exclusive import RECORD, exclusive, finished_record
+from mtlbench.running.memory_retry import pieces_after, refused_retry, retry_note
 from mtlbench.running.record_builder import build_record
+from mtlbench.running.reporting import Reporting
 from mtlbench.training.checkpoints import CheckpointStore
 from mtlbench.training.diagnostics import Diagnostics
 from mtlbench.training.precise_statistics import recompute_statistics
@@ -46,9 +52,18 @@ class Trial:
         work: the folder for checkpoints; what it holds of this trial is taken up again.
         device: where to compute; None for a GPU where there is one.
         keep: keep the weights of every epoch that could be selected.
+        micro_batches: into how many pieces batches are cut, where memory asks for more of them than the protocol; a trial
+            whose checkpoint was trained in more pieces goes on with them.
     """
 
-    def __init__(self, spec: TrialSpec, work: Path, device: torch.device | None = None, keep: bool = False) -> None:
+    def __init__(
+        self,
+        spec: TrialSpec,
+        work: Path,
+        device: torch.device | None = None,
+        keep: bool = False,
+        micro_batches: int | None = None,
+    ) -> None:
         self.spec, self.folder = spec, work / spec.id
         self.device = device or device_of(1)
         use_reproducible_kernels(spec.threads)
@@ -65,12 +80,13 @@ class Trial:
         self.loader = make_loader(spec, self.data, self.device)
         self.evaluator = Evaluator(
             dataset=spec.data.name,
-            scale=SkillScale(self.data.dataset.tasks, self.data.splits["train"], self.data.folder),
+            scale=SkillScale(spec.settings.scored(self.data.dataset.tasks), self.data.splits["train"], self.data.folder),
             device=self.device,
-            batch_size=evaluation_batch(spec.settings, self.data.dataset.image_size),
+            batch_size=evaluation_batch(spec.settings, self.data.dataset.image_size, spec.settings.micro_batches),
             autocast=autocast,
         )
         self.run = make_run(spec, self.loader, self.device, autocast)
+        self.run.micro_batches = max(self.run.micro_batches, micro_batches or 1)
         self.strategy: Strategy = self.method.strategy.cls(self.network, self.run, self.method.strategy_hypers)
         self.checkpoints = CheckpointStore(self.folder)
         self.state = TrainingState(
@@ -82,14 +98,42 @@ class Trial:
             diagnostics=Diagnostics(self.network, autocast=autocast) if "gradients" in spec.diagnose else None,
         )
         self.trainer = Trainer(self.state, self.loader, self.validate, self.checkpoints)
+        self._told: set[str] = set()
 
     def epochs(self) -> Iterator[EpochReport]:
-        """Train, yielding after every epoch that has been saved. Takes up a trial that was interrupted."""
-        return self.trainer.epochs()
+        """Train, yielding after every epoch that has been saved. Takes up a trial that was interrupted.
+
+        Whoever looks from outside finds the progress in the trial's folder, and scalars for TensorBoard.
+        """
+        planned = sum(phase.epochs for phase in self.state.phases)
+        reporting = Reporting(self.spec, self.folder, planned, self.memory, self.device.type)
+        reporting.begin()
+        try:
+            for report in self.trainer.epochs():
+                reporting.epoch(report, self.state.curve[-1])
+                yield report
+        finally:
+            reporting.close()
+
+    def take_note(self) -> str:
+        """What whoever watches should be told besides the epochs, once: a checkpoint that was lost, an early end."""
+        news = [note for note in (self.checkpoints.problem, self._end_note()) if note and note not in self._told]
+        self._told.update(news)
+        return "; ".join(news)
+
+    def _end_note(self) -> str:
+        return f"training stopped early, since {self.state.stopped}" if self.state.stopped else ""
+
+    def end_early(self) -> None:
+        """Take the training so far for the whole of it; the record says so. Only for trials of a search."""
+        assert self.spec.tuning is not None
+        tuning = self.spec.tuning.model_copy(update={"stopped_after": len(self.state.curve)})
+        self.spec = self.spec.model_copy(update={"tuning": tuning})
 
     def validate(self) -> Evaluation:
         """The deployed network, as it is now, on val."""
-        return self.evaluator.evaluate(self.network.deploy(), self.data.splits["val"])
+        self._fit_memory()
+        return self.evaluator.evaluate(deployed(self.network), self.data.splits["val"])
 
     def load_best(self) -> None:
         """Put the selected weights in place and recompute BatchNorm's statistics for them."""
@@ -98,6 +142,7 @@ class Trial:
                 f"{self.spec.title}: training stopped, since {self.state.stopped}, and no epoch before could be selected. "
                 "Lower the learning rate, or bound the gradient norm (--setting clip=1)."
             )
+        self._fit_memory()
         self.state.selection.load_into(self.network, self.device, self.spec.title)
         self.recompute_statistics()
 
@@ -108,18 +153,30 @@ class Trial:
             batches = self.run.training_images(count, self.evaluator.batch_size)
             recompute_statistics(self.network.deploy(), batches, self.evaluator.autocast)
 
-    def finish(self, results: Path) -> Path:
+    def _fit_memory(self) -> None:
+        """Evaluate in batches that fit where training's pieces do: how many these are is known once training goes on."""
+        image_size, pieces = self.data.dataset.image_size, self.run.micro_batches
+        self.evaluator = replace(self.evaluator, batch_size=evaluation_batch(self.spec.settings, image_size, pieces))
+
+    def finish(self, results: Path, force: bool = False) -> Path:
         """Evaluate the selected network and write the record into the folder of records; returns its path.
 
         Checkpoints stay until `clear`: a record that is lost on its way can be made again without training.
+
+        Args:
+            force: replace a record with another result.
+
+        Raises:
+            UserError: another result of this trial is there.
         """
         self.load_best()
         self.checkpoints.save_selected({"structure": self.network.structure(), "network": self.network.state_dict()})
         write_text(self.folder / "spec.json", self.spec.model_dump_json(indent=1))
         path = results / self.spec.data.name / self.spec.file_name()
         record = build_record(self.spec, self.method, self.data, self.evaluator, self.state, self.memory)
-        write(self.folder / RECORD, record)
-        write(path, record)
+        text = as_text(record)
+        write_text(self.folder / RECORD, text)
+        add(path, text, force)
         return path
 
     def clear(self) -> None:
@@ -183,6 +240,8 @@ def open_dataset(spec: DataSpec, dataset_class: type[Dataset], progress: Progres
 def build_network(spec: TrialSpec, method: Method, dataset: Dataset) -> Architecture:
     """The trial's network with its initial weights, on the CPU.
 
+    Networks that share nothing are built for the scored tasks alone: auxiliary ones could help no other.
+
     Raises:
         UserError: fewer epochs than the method makes sense with.
     """
@@ -191,14 +250,16 @@ def build_network(spec: TrialSpec, method: Method, dataset: Dataset) -> Architec
         raise UserError(
             f"{method.name} makes sense with {cls.minimum_epochs} epochs or more, and {spec.settings.epochs} were asked for."
         )
+    tasks = dataset.tasks if cls.shares else spec.settings.scored(dataset.tasks)
     config = NetworkConfig(
-        tasks=dataset.tasks,
+        tasks=tasks,
         image_size=dataset.image_size,
         backbone=spec.settings.backbone_spec(),
         head=spec.settings.head_spec(),
         mean=dataset.mean,
         std=dataset.std,
         seed=spec.seed,
+        auxiliary=frozenset(spec.settings.auxiliary) & {task.name for task in tasks},
     )
     return cls(config, method.architecture_hypers)
 
@@ -207,6 +268,7 @@ def make_loader(spec: TrialSpec, data: Prepared, device: torch.device) -> Loader
     """Training batches of the trial."""
     augmentation = data.dataset.augmentation if spec.settings.augment else Augmentation()
     train, batch_size = data.splits["train"], spec.settings.batch_size
+    train = with_fewer_labels(train, spec.settings.label_share, spec.seed)
     return Loader(train, data.dataset.tasks, batch_size, spec.seed, device, augmentation=augmentation)
 
 
@@ -243,11 +305,19 @@ EVALUATION_PIXELS = 16 * 288 * 384
 """Pixels of an evaluation batch: bounds memory where images are large."""
 
 
-def evaluation_batch(settings: Settings, image_size: tuple[int, int]) -> int:
-    """Images in an evaluation batch: 16 or more, unless so many large images need more memory than a training step."""
+def evaluation_batch(settings: Settings, image_size: tuple[int, int], micro_batches: int) -> int:
+    """Images in an evaluation batch: 16 or more, unless so many large images need more memory than a training step.
+
+    Args:
+        micro_batches: pieces in which a training batch passes. Where memory asked for more of them than the protocol, an
+            evaluation batch has as few images as a piece.
+    """
+    piece = settings.batch_size // micro_batches
+    if micro_batches > settings.micro_batches:
+        return piece
     height, width = image_size
     fitting = max(1, EVALUATION_PIXELS // (height * width))
-    return max(settings.batch_size // settings.micro_batches, min(max(16, settings.batch_size), fitting))
+    return max(piece, min(max(16, settings.batch_size), fitting))
 
 
 def run_trial(
@@ -256,26 +326,74 @@ def run_trial(
     results: Path,
     watch: Callable[[EpochReport], None] | None = None,
     keep: bool = False,
+    force: bool = False,
+    device: torch.device | None = None,
+    note: Callable[[str], None] | None = None,
 ) -> Path:
-    """Run a trial to its record in this process.
+    """Run a trial to its record in this process. Where memory runs out it is tried once more with more pieces per batch.
 
     Args:
         watch: called after every epoch.
         keep: keep the weights of every epoch that could be selected.
+        force: replace a record with another result.
+        device: where to compute; None: a GPU if there is one.
+        note: called with what else there is to say: a lost checkpoint, an early end, a second attempt.
+
+    Raises:
+        UserError: another result of this trial is there; memory ran out twice; the disk is full or cannot be written.
     """
     with exclusive(work, spec.id):
         finished = finished_record(spec, work, keep)
         if finished is not None:
             path = results / spec.data.name / spec.file_name()
-            write_text(path, finished)
+            add(path, finished, force)
             return path
-        trial = Trial(spec, work, keep=keep)
-        for report in trial.epochs():
-            if watch is not None:
-                watch(report)
-        path = trial.finish(results)
-        trial.clear()
-        return path
+        tell = note or (lambda text: None)
+
+        def attempt(trial: Trial) -> Path:
+            for report in trial.epochs():
+                if watch is not None:
+                    watch(report)
+                if text := trial.take_note():
+                    tell(text)
+            if text := trial.take_note():
+                tell(text)
+            path = trial.finish(results, force)
+            trial.clear()
+            return path
+
+        try:
+            return _tried_twice(spec, lambda pieces: Trial(spec, work, device, keep, pieces), attempt, tell)
+        except OSError as error:
+            if line := disk_problem(error):
+                raise UserError(f"{spec.title}: {line}") from error
+            raise
+
+
+def _tried_twice(
+    spec: TrialSpec,
+    make: Callable[[int | None], Trial],
+    attempt: Callable[[Trial], Path],
+    tell: Callable[[str], None],
+) -> Path:
+    """Attempt a trial, and where memory runs out attempt it once more with more pieces per batch."""
+    try:
+        return attempt(make(None))
+    except Exception as error:
+        pieces = pieces_after(error, spec, None)
+        if pieces is None:
+            raise
+    # Outside of the handler: the error holds what the first attempt has allocated.
+    tell(retry_note(pieces))
+    try:
+        trial = make(pieces)
+    except UserError as error:
+        raise refused_retry(error, spec) from None
+    try:
+        return attempt(trial)
+    except Exception as error:
+        pieces_after(error, spec, pieces)
+        raise
 
 
 def forget(spec: TrialSpec, work: Path) -> None:

@@ -44,7 +44,7 @@ class Selection:
             broken: tasks whose training loss was not finite; parts with one of them are not selected.
         """
         weights, owners = network.state_dict(), network.owners()
-        for tasks in network.parts():
+        for tasks in network.scored_parts():
             if not set(tasks).isdisjoint(broken):
                 continue
             part = "+".join(tasks)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,6 +38,7 @@ class TrainingState:
         cost: images, updates and FLOPs so far.
         seconds: wall time of the epochs so far.
         stopped: why training ended before its last epoch; empty where it did not.
+        saved_best: the selected epochs of the last checkpoint, whose weights it needs.
     """
 
     network: Architecture
@@ -50,6 +51,7 @@ class TrainingState:
     cost: TrainingCost = field(default_factory=TrainingCost)
     seconds: float = 0.0
     stopped: str = ""
+    saved_best: dict[str, int] = field(default_factory=dict)
 
     def prepare(self, phase: Phase) -> None:
         """Make a phase's optimizers, when it begins and when it is taken up again."""
@@ -74,14 +76,20 @@ class TrainingState:
                 "best": self.selection.best,
                 "seconds": self.seconds,
                 "stopped": self.stopped,
+                "micro_batches": self.run.micro_batches,
                 "diagnostics": None if self.diagnostics is None else self.diagnostics.state(),
             }
         )
-        checkpoints.keep_only(self.selection.epochs)
+        # The checkpoint before this one stays, and so does what it refers to.
+        checkpoints.keep_only(self.selection.epochs, self.saved_best)
+        self.saved_best = self.selection.epochs
 
     def restore(self, checkpoints: CheckpointStore) -> Position:
-        """Take up the last checkpoint: structure before weights, weights before optimizers. Returns where to go on."""
-        saved = checkpoints.load(self.run.device)
+        """Take up the last checkpoint: structure before weights, weights before optimizers. Returns where to go on.
+
+        A training that went on in more pieces per batch, since memory ran out, stays with them.
+        """
+        saved = checkpoints.load(self.run.device, lambda state: checkpoints.has_best(_epochs_of(state["best"])))
         if saved is None:
             return Position()
         self.network.restore_structure(saved["structure"])
@@ -91,6 +99,8 @@ class TrainingState:
         self.curve = [Point.model_validate(point) for point in saved["curve"]]
         self.cost = TrainingCost(**saved["cost"])
         self.selection.best, self.seconds, self.stopped = saved["best"], saved["seconds"], saved["stopped"]
+        self.saved_best = self.selection.epochs
+        self.run.micro_batches = max(self.run.micro_batches, saved.get("micro_batches", 1))
         self.run.epoch = len(self.curve)
         position = Position(**saved["position"])
         if position.begun:
@@ -102,6 +112,10 @@ class TrainingState:
         if self.diagnostics is not None:
             self.diagnostics.restore(saved["diagnostics"])
         return position
+
+
+def _epochs_of(best: Mapping[str, tuple[float, int]]) -> dict[str, int]:
+    return {part: epoch for part, (_, epoch) in best.items()}
 
 
 def steps_on_host(state: dict[str, Any]) -> dict[str, Any]:

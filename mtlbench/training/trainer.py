@@ -65,7 +65,7 @@ class Trainer:
                 started = time.perf_counter()
                 point = self.train_epoch(phase, epoch)
                 state.seconds += time.perf_counter() - started
-                state.stopped = divergence(state.network.parts(), point)
+                state.stopped = divergence(state.network.scored_parts(), state.curve)
                 if epoch + 1 < phase.epochs or state.stopped:
                     state.save(self.checkpoints, Position(number, epoch + 1, begun=True))
                 else:
@@ -104,8 +104,9 @@ class Trainer:
         state, cost = self.state, self.state.cost
         if state.diagnostics is not None:
             state.diagnostics.before_step(batch, state.strategy.optimizers.values())
-        # Steps of one kind cost the same for as many images with labels of the same tasks.
-        kind = f"{phase.name}/{each.kind}/{len(batch)}/{','.join(filter(batch.has_labels, state.network.tasks))}"
+        # Steps of one kind cost the same for as many images, in as many pieces, with labels of the same tasks.
+        labelled = ",".join(filter(batch.has_labels, state.network.tasks))
+        kind = f"{phase.name}/{each.kind}/{len(batch)}/{state.run.micro_batches}/{labelled}"
         updates_before = self.updates.count
         if kind in cost.step_flops:
             losses = each.step(batch)
@@ -136,7 +137,7 @@ class Trainer:
         )
         state.curve.append(point)
         if phase.selectable and val is not None:
-            state.selection.offer(state.network, val, point.epoch, broken_tasks(point))
+            state.selection.offer(state.network, val, point.epoch, broken_tasks(state.curve))
         return point
 
     def _begin(self, number: int, phase: Phase) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import cast
 
+from mtlbench.cli import tune
 from mtlbench.cli.bench import experiment_of
 from mtlbench.cli.experiments import experiment_from_arguments
 from mtlbench.cli.main import main, parser
@@ -29,7 +30,7 @@ RUN = {"new", "list", "data", "check"}
 """Commands that are run, unless their arguments ask for much (see `is_cheap`). Those that train are planned, the others
 parsed."""
 
-PLANNED = {"bench", "train"}
+PLANNED = {"bench", "tune", "train"}
 
 
 class Refused(Exception):
@@ -117,7 +118,7 @@ def plugins_of(arguments: argparse.Namespace, name: str) -> list[Plugin[Dataset]
 
 
 def plan(arguments: argparse.Namespace) -> list[TrialSpec]:
-    """The trials of `bench` and `train`, without preparing any data.
+    """The trials of `bench`, `tune` (at the defaults) and `train`, without preparing any data.
 
     Raises:
         Refused: an unknown plugin, a refused hyper-parameter, option or setting.
@@ -126,6 +127,8 @@ def plan(arguments: argparse.Namespace) -> list[TrialSpec]:
     try:
         if arguments.command == "bench":
             experiment = experiment_of(arguments, registry)
+        elif arguments.command == "tune":
+            experiment = tune.experiment_of(arguments, registry)
         else:
             experiment = experiment_from_arguments(
                 arguments, methods=[arguments.method], datasets=[arguments.dataset], seeds=[arguments.seed], reference=False

@@ -10,6 +10,7 @@ import pytest
 
 from mtlbench.leaderboard import (
     critical_difference_plot,
+    exchange_picture,
     metric_plot,
     plan_plot,
     plot_style,
@@ -23,6 +24,7 @@ from mtlbench.leaderboard.board import boards
 from mtlbench.leaderboard.seed_intervals import interval_ends
 from mtlbench.leaderboard.table import Table
 from mtlbench.records import Record
+from mtlbench.records.plan import Exchange
 from tests.leaderboard import fabricate
 from tests.leaderboard.fabricate_robustness import robust_record
 
@@ -82,6 +84,25 @@ def test_records_without_a_plan_are_left_out_of_the_picture(tmp_path: Path) -> N
     for record in records:
         record.result.plan = None
     assert plan_plot.draw(table, tmp_path / "plans") == []
+
+
+def test_soft_sharing_is_shown_as_arrows_between_columns(tmp_path: Path) -> None:
+    """Experts have columns before the tasks', and a negative edge is dotted."""
+    records = fabricate.sweep(["mtan"], seeds=1)
+    plan = records[0].result.plan
+    assert plan is not None
+    plain = Path(plan_plot.draw(table_of(records), tmp_path / "plain")[1]).read_text()
+    edges = [("expert 1", plan.tasks[0], 0.7), (plan.tasks[1], plan.tasks[0], -0.2), (plan.tasks[0], plan.tasks[0], 0.5)]
+    plan.exchange = [
+        Exchange(depth=1, source=source, target=target, weight=weight, since=0) for source, target, weight in edges
+    ]
+    assert exchange_picture.columns(plan) == ["expert 1", *plan.tasks]
+    with_edges = Path(plan_plot.draw(table_of(records), tmp_path / "edges")[1]).read_text()
+    assert "expert 1" in with_edges and "expert 1" not in plain
+    assert "stroke-dasharray" in with_edges and "stroke-dasharray" not in plain  # the negative one
+    assert exchange_picture.without_own_features(plan) == set()  # the task has features of its own beside the expert's
+    plan.exchange = plan.exchange[:1]
+    assert exchange_picture.without_own_features(plan) == {(0, plan.tasks[0]), (1, plan.tasks[0])}
 
 
 def test_critical_differences_need_five_datasets(tmp_path: Path) -> None:

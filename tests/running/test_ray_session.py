@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from mtlbench.errors import UserError
-from mtlbench.running.ray_session import Resources, check_resources, connection_problem
+from mtlbench.running.ray_session import Resources, check_resources, connection_problem, ray_session
 
 
 def node(cpus: float, gpus: float = 0, alive: bool = True) -> dict[str, Any]:
@@ -56,3 +58,48 @@ def test_why_ray_cannot_be_used_is_one_line(address: str | None, error: Exceptio
     line = connection_problem(address, error)
     assert expected in line
     assert "\n" not in line
+
+
+class FakeRay:
+    """Stands in for `ray.init` and `ray.shutdown`: keeps what it was asked for."""
+
+    def __init__(self, session: Path) -> None:
+        self.session, self.options = session, dict[str, Any]()
+
+    def init(self, **options: Any) -> SimpleNamespace:
+        self.options = options
+        return SimpleNamespace(address_info={"session_dir": str(self.session)})
+
+
+@pytest.fixture
+def fake_ray(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeRay:
+    import ray
+
+    session = tmp_path / "ray" / "session_1"
+    (session / "logs").mkdir(parents=True)
+    session.with_name("session_latest").symlink_to(session)
+    fake = FakeRay(session)
+    monkeypatch.setattr(ray, "init", fake.init)
+    monkeypatch.setattr(ray, "shutdown", lambda: None)
+    monkeypatch.setattr(ray, "nodes", lambda: [node(2)])
+    return fake
+
+
+def test_the_dashboard_is_off_and_bound_to_this_machine(fake_ray: FakeRay) -> None:
+    with ray_session(Resources()):
+        assert fake_ray.options["include_dashboard"] is False
+        assert fake_ray.options["dashboard_host"] == "127.0.0.1"
+
+
+def test_a_session_that_ended_well_leaves_no_file(fake_ray: FakeRay) -> None:
+    with ray_session(Resources()):
+        assert fake_ray.session.is_dir()
+    assert not list(fake_ray.session.parent.iterdir())
+
+
+def test_the_logs_of_a_session_that_failed_and_those_of_a_cluster_stay(fake_ray: FakeRay) -> None:
+    with pytest.raises(KeyError), ray_session(Resources()):
+        raise KeyError
+    with ray_session(Resources(address="auto")):
+        pass
+    assert (fake_ray.session / "logs").is_dir() and fake_ray.session.with_name("session_latest").is_symlink()

@@ -202,3 +202,13 @@ def test_diagnoses_are_in_the_record_and_change_nothing(record: Record, folder: 
     assert diagnostics is not None and len(diagnostics.epochs) == 3 and diagnostics.phases[0].path_length > 0
     assert found.result.test == record.result.test
     assert watched.id != plain.id
+
+
+@pytest.mark.parametrize("method", ["single_task", "hard_sharing+pcgrad", "cross_stitch+alternating"])
+def test_fewer_labels_are_another_protocol_and_train(method: str, folder: Path, tmp_path: Path) -> None:
+    (every,) = trials(folder, [method])
+    (spec,) = trials(folder, [method], settings={"label_share": 0.25})
+    assert "labels" not in every.protocol and spec.protocol["labels"]["share"] == 0.25
+    assert every.id != spec.id
+    few = read(run_trial(spec, tmp_path / "runs", tmp_path / "results"))
+    assert all(math.isfinite(value) for metrics in few.result.test.metrics.values() for value in metrics.values())

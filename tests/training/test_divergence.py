@@ -80,4 +80,4 @@ def test_it_stops_when_no_independent_part_is_well(
     point = Point(
         epoch=5, phase="train", selectable=True, images=0, updates=0, training_flops=0, lr=0.1, train_loss=losses, val=None
     )
-    assert bool(divergence(parts, point)) == stops
+    assert bool(divergence(parts, [point])) == stops
