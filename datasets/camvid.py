@@ -112,8 +112,8 @@ class CamVid(FolderDataset):
                 sequence = self.scene(key)
                 if sequence not in SEQUENCES:
                     raise UserError(
-                        f"camvid: split=sequence does not know the video of {'/'.join(self._parts(key))}: expected file names "
-                        f"that begin with one of {', '.join(SEQUENCES)}. Use split=official."
+                        f"camvid: split=sequence does not know the video of {'/'.join(self._parts(key))}: expected file "
+                        f"names that begin with one of {', '.join(SEQUENCES)}. Use split=official."
                     )
                 splits[SEQUENCES[sequence]].append(key)
         return splits

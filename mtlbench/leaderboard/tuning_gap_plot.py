@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
 
-PANELS = (("mean_skill", "mean skill on test ↑"), ("delta/task", "Δ task (%) ↑"))
+PANELS = (("mean_skill", "mean skill on test ↑"), ("delta/task", "Δ task (%) ↑, the reference treated alike"))
 
 
 def draw(tuned: TunedTable, stem: Path) -> list[Path]:

@@ -17,7 +17,10 @@ from mtlbench.statistics.intervals import Interval, t_interval
 from tests.leaderboard import fabricate
 
 ROOT = Path(__file__).parents[2]
-HEADER = "table,dataset,method,role,protocol,seeds,sem/mIoU/up,mean_rank,delta,delta_definition,parameters_mb,defects,source,status"
+HEADER = (
+    "table,dataset,method,role,protocol,seeds,sem/mIoU/up,"
+    "mean_rank,delta,delta_definition,parameters_mb,defects,source,status"
+)
 LEDGER: dict[str, Any] = {
     "title": "A paper",
     "source": "somewhere",

@@ -58,7 +58,7 @@ def test_channels_are_dropped_for_the_whole_batch_and_not_rescaled() -> None:
     torch.manual_seed(0)
     block = SecondConvolution(dropout=True).train()
     with torch.no_grad():
-        block.conv.bias.fill_(5.0)  # so that no channel is zero by itself
+        torch.nn.init.constant_(block.conv.get_parameter("bias"), 5.0)  # so that no channel is zero by itself
     x = torch.rand(6, 10, 12, 12)
     dropped = block(x)
     kept = dropped.amax((2, 3)) > 0

@@ -59,7 +59,7 @@ def write_nyuv2(root: Path) -> Path:
             np.save(root / split / "image" / f"{number}.npy", np.full((height, width, 3), number / 10))
             np.save(root / split / "label" / f"{number}.npy", np.full((height, width), number % 13, np.float32))
             np.save(root / split / "depth" / f"{number}.npy", np.full((height, width, 1), 1.0 + number, np.float32))
-            np.save(root / split / "normal" / f"{number}.npy", np.tile(np.float32([0, -1, 0]), (height, width, 1)))
+            np.save(root / split / "normal" / f"{number}.npy", np.tile(np.array([0, -1, 0], np.float32), (height, width, 1)))
     return root
 
 
