@@ -43,10 +43,10 @@ class MultiMNIST(TwoDigits):
 
     The options `offset=6 shrink=28 pairing=left_in_order val_cut=last train=50000 val=10000` compose the images as published
     code does (`_shared/published_pairs.py` says which code does what). What still differs from Sener and Koltun: other
-    random partners (theirs are not seeded); a sixth of the training digits is val; the canvas is not stretched to the full range of
-    values first, which changes images whose brightest pixel is below 255; images have three equal channels; they are
-    normalised by 0.15 and 0.32 instead of 0.1307 and 0.3081. From PaMaL: val shares no digit with train, and bicubic values
-    are rounded to bytes.
+    random partners (theirs are not seeded); a sixth of the training digits is val; the canvas is not stretched to the full
+    range of values first, which changes images whose brightest pixel is below 255; images have three equal channels; they
+    are normalised by 0.15 and 0.32 instead of 0.1307 and 0.3081. From PaMaL: val shares no digit with train, and bicubic
+    values are rounded to bytes.
     """
 
     source: Literal["mnist", "fashion", "mixed"] = Hyper(

@@ -60,7 +60,7 @@ class SelectorGate(Gate):
         self.chosen: list[Tensor] | None = None  # collected while losses are computed
 
     def mixing(self, x: Tensor) -> Tensor:
-        steps = smooth_step(self.z(x).float().view(len(x), self.selectors, 1, -1), self.gamma)
+        steps = smooth_step(self.z(x).float().view(x.shape[0], self.selectors, 1, -1), self.gamma)
         chosen = torch.where(self.codes, steps, 1 - steps).prod(3)  # [B, k, E]
         if self.chosen is not None:
             self.chosen.append(chosen)

@@ -213,14 +213,15 @@ HEAD = """\
 
 Published rows, the preset that repeats their protocol, and what our records say. A replication is never ranked with other
 rows. *Ours* is the mean over seeds with its 95 % t interval; the gap is ours minus published, in the published unit. The
-verdict asks whether the published number lies in our interval: *within its noise*, *outside its noise* (which is no proof of a
-difference, since the published noise is unknown), *not comparable* (the records have other settings than the preset), or
+verdict asks whether the published number lies in our interval: *within its noise*, *outside its noise* (which is no proof of
+a difference, since the published noise is unknown), *not comparable* (the records have other settings than the preset), or
 *not run*. Costs are estimates.
 
 A preset runs with `mtlbench bench experiments/replications/NAME.yaml --results replications/NAME`; this page is made again
 with `mtlbench replications`. What a preset's entry holds (`experiments/replications/ledger/NAME.yaml`): `title`, `source`,
 `claim`, `tables` (`file`, `table` and `dataset` of `leaderboards/reported/`; `ours`: the dataset's name here), `metrics`
-(`published`, `ours`, `scale`), `rows` (`published`, `ours`, `cause`), `missing`, `deviations`, `cost` (`gpu_hours`, `basis`).
+(`published`, `ours`, `scale`), `rows` (`published`, `ours`, `cause`), `missing`, `deviations`, `cost` (`gpu_hours`,
+`basis`).
 """
 
 

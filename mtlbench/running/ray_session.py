@@ -58,7 +58,8 @@ def ray_session(resources: Resources) -> Iterator[None]:
     logging.getLogger("ray").setLevel(logging.CRITICAL)
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
     if resources.address is None:
-        options |= {"include_dashboard": False, "dashboard_host": "127.0.0.1"}
+        # "local": without it Ray joins a cluster that runs here, and waits for one that a file of it still names.
+        options |= {"address": "local", "include_dashboard": False, "dashboard_host": "127.0.0.1"}
     else:
         options["address"] = resources.address
     try:

@@ -165,6 +165,12 @@ SWEEP = """
         outcome = run_trials(
             trials, folder / "runs", folder / "results", Resources(1, 0), display, early_stopping=EarlyStopping()
         )
+    ray.shutdown()
+    cluster.shutdown()
+    # The file names the cluster to whoever starts Ray without an address, also after its end.
+    named = Path(ray._private.utils.get_ray_address_file(None))
+    if named.is_file() and named.read_text().strip() == cluster.address:
+        named.unlink()
     print("killed", display.killed, "written", len(outcome.written), "failed", outcome.failed)
 """
 
