@@ -11,7 +11,9 @@ import torch
 from torch import Tensor
 
 from mtlbench.measure.cost import parameters
-from mtlbench.methods.rotograd import Rotation, RotoGrad, _Rotate, rotate
+from mtlbench.methods.rotograd import RotoGrad
+from mtlbench.methods.rotograd.homogenise import homogenised
+from mtlbench.methods.rotograd.rotations import Rotation, rotate
 from tests import tiny
 from tests.methods.golden_features import tensor
 from tests.tiny_methods import (
@@ -58,7 +60,7 @@ def test_gradients_are_those_of_the_official_code(case: str) -> None:
         z = start.clone().requires_grad_()
         matrices = [rotation() for rotation in rotations]
         torch.testing.assert_close(torch.stack(matrices), arrays["rotations"], rtol=1e-9, atol=1e-9)
-        maps = _Rotate.apply(z, [None] * count, net.scales(NAMES[:count]), *matrices)  # type: ignore[no-untyped-call]
+        maps = homogenised(z, matrices, [None] * count, net.factors(NAMES[:count]))
         losses = [
             scale * (torch.einsum("c,nc...->n...", head, r) - target).square().mean()
             for scale, head, r, target in zip(
@@ -89,7 +91,7 @@ def test_descending_aligns_the_gradients() -> None:
 
     before = cosines()
     for _ in range(20):
-        maps = _Rotate.apply(z, [None] * 3, net.scales(NAMES), *(r() for r in rotations))  # type: ignore[no-untyped-call]
+        maps = homogenised(z, [rotation() for rotation in rotations], [None] * 3, net.factors(NAMES))
         optimizer.zero_grad()
         torch.autograd.backward(maps, list(gradients))
         optimizer.step()

@@ -15,7 +15,7 @@ All of that happens in the backward pass of one function, which needs every task
     task) has nothing to be compared with. It passes to z as the chain rule says, and its R_t gets zero, which the formulas
     say, too. The network is then hard sharing: `extra` reports the rotations' distance from the identity, 0.
     A strategy's weights w_t scale g_t, and so take part in C alone (`magnitudes=False`: in full; with `gradnorm` that is the
-    paper's combination of rotations with GradNorm).
+    authors' RotoGradNorm, but that there the weights do not reach the heads).
     Micro-batches are homogenised one by one. Images that belong to a single task (multi-input data) align nothing.
 
 Deviations from the official code:
@@ -30,48 +30,17 @@ Deviations from the official code:
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, cast
+from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from mtlbench.contract import Architecture, Choice, Hyper, Maps, Publication, Rows, SharingGraph, SharingPlan
 
-from ._shared.typed_modules import TypedModuleDict
-
-_TINY = 1e-15
-"""Norms are divided by this at least, as in the official code."""
-
-
-class Rotation(nn.Module):
-    """A rotation matrix [m, m], the exponential of a skew-symmetric one that is given by its entries below the diagonal."""
-
-    def __init__(self, size: int) -> None:
-        super().__init__()
-        self.size = size
-        self.below = nn.Parameter(torch.zeros(size * (size - 1) // 2))
-
-    def forward(self) -> Tensor:
-        with torch.autocast(self.below.device.type, enabled=False):
-            rows, columns = torch.tril_indices(self.size, self.size, -1, device=self.below.device)
-            lower = self.below.new_zeros(self.size, self.size).index_put((rows, columns), self.below)
-            matrix: Tensor = torch.linalg.matrix_exp(lower - lower.T)
-        return matrix
-
-
-class FixedRotation(nn.Module):
-    """A rotation as it is deployed: its matrix is computed once. The parameters stay to be counted."""
-
-    matrix: Tensor
-
-    def __init__(self, rotation: Rotation) -> None:
-        super().__init__()
-        self.below = rotation.below
-        self.register_buffer("matrix", rotation().detach())
-
-    def forward(self) -> Tensor:
-        return self.matrix
+from .._shared.typed_modules import TypedModuleDict
+from .homogenise import TINY, Factors, chosen, common_length, homogenised
+from .rotations import FixedRotation, Rotation, rotate
 
 
 class RotoGrad(Architecture):
@@ -107,17 +76,15 @@ class RotoGrad(Architecture):
         *finer, z = next(iter(self.graph(image, tasks).values()))
         matrices = [self.rotations[task]() for task in tasks]
         if self.training:
-            scales = self.scales(tasks)
-            rotated = cast(Sequence[Tensor], _Rotate.apply(z, own, scales, *matrices))  # type: ignore[no-untyped-call]
+            rotated = homogenised(z, matrices, own, self.factors(tasks))
         else:
-            rotated = [rotate(matrix, _chosen(z, at)) for matrix, at in zip(matrices, own, strict=True)]
+            rotated = [rotate(matrix, chosen(z, at)) for matrix, at in zip(matrices, own, strict=True)]
         return {
-            task: [*(_chosen(level, at) for level in finer), last]
-            for task, at, last in zip(tasks, own, rotated, strict=True)
+            task: [*(chosen(level, at) for level in finer), last] for task, at, last in zip(tasks, own, rotated, strict=True)
         }
 
-    def scales(self, tasks: Sequence[str]) -> Callable[[Sequence[int], Tensor], Tensor]:
-        """What turns norms of gradients into their factors; of which tasks they are is known in the backward pass alone."""
+    def factors(self, tasks: Sequence[str]) -> Factors:
+        """The factors C / ‖g_t‖, for a backward pass of these tasks; the first norms are noted on the way."""
         places = [list(self.tasks).index(task) for task in tasks]
 
         def of(arrived: Sequence[int], norms: Tensor) -> Tensor:
@@ -127,7 +94,7 @@ class RotoGrad(Architecture):
             first = self.first_norms[at]
             first = torch.where((first == 0) & norms.isfinite(), norms.to(first), first)
             self.first_norms[at] = first
-            return common_length(norms, first.to(norms)) / norms.clamp(min=_TINY)
+            return common_length(norms, first.to(norms)) / norms.clamp(min=TINY)
 
         return of
 
@@ -143,59 +110,3 @@ class RotoGrad(Architecture):
         size = matrices.shape[-1]
         distances = (matrices - torch.eye(size).to(matrices)).flatten(1).norm(dim=1)
         return {"rotation": float(distances.mean()) / (2 * size**0.5)}
-
-
-def rotate(matrix: Tensor, z: Tensor) -> Tensor:
-    """The first m channels of a map [B, C, …] times a matrix [m, m]."""
-    size = len(matrix)
-    turned = torch.einsum("ij,nj...->ni...", matrix.to(z.dtype), z[:, :size])
-    return turned if size == z.shape[1] else torch.cat((turned.to(z.dtype), z[:, size:]), dim=1)
-
-
-def common_length(norms: Tensor, first: Tensor) -> Tensor:
-    """C of norms [T] and first norms [T]: the tasks whose gradients have shrunk least count most."""
-    ratios = norms / first.clamp(min=_TINY)
-    return (ratios / ratios.sum().clamp(min=_TINY) * norms).sum()
-
-
-def _chosen(level: Tensor, at: Tensor | None) -> Tensor:
-    return level if at is None else level[at]
-
-
-class _Rotate(torch.autograd.Function):
-    """(z, each task's rows of z or None, scales, R_1 … R_T) → r_1 … r_T. Backward: the equations of this module."""
-
-    @staticmethod
-    def forward(ctx: Any, z: Tensor, own: list[Tensor | None], scales: Any, *matrices: Tensor) -> tuple[Tensor, ...]:
-        ctx.set_materialize_grads(False)  # which tasks' gradients arrive is part of the method
-        ctx.save_for_backward(*matrices)
-        ctx.own, ctx.scales, ctx.shape, ctx.dtype = own, scales, z.shape, z.dtype
-        return tuple(rotate(matrix, _chosen(z, at)) for matrix, at in zip(matrices, own, strict=True))
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
-        matrices, own = ctx.saved_tensors, ctx.own
-        given = {
-            number: gradient.to(torch.promote_types(gradient.dtype, torch.float32))
-            for number, gradient in enumerate(gradients)
-            if gradient is not None
-        }
-        for_rotations: list[Tensor | None] = [None] * len(matrices)
-        if not given:
-            return None, None, None, *for_rotations
-        norms = torch.stack([gradient.norm() for gradient in given.values()])
-        inverse = 1 / norms.clamp(min=_TINY)
-        units: dict[int, Tensor] = {}
-        every = for_z = torch.zeros_like(inverse[0])
-        for place, (factor, number) in enumerate(zip(ctx.scales(list(given), norms), given, strict=True)):
-            back, at = rotate(matrices[number].T, given[number]), own[number]
-            if at is not None:
-                back = back.new_zeros(ctx.shape).index_copy(0, at, back)
-            units[number] = back * inverse[place]
-            for_z, every = for_z + factor * back, every + units[number]
-        for place, (number, gradient) in enumerate(given.items()):
-            others = _chosen(every - units[number], own[number])
-            size = len(matrices[number])
-            for_matrix = torch.einsum("ni...,nj...->ij", gradient[:, :size], others[:, :size])
-            for_rotations[number] = (for_matrix * (-inverse[place] / len(given))).to(matrices[number].dtype)
-        return for_z.to(ctx.dtype), None, None, *for_rotations
