@@ -85,7 +85,7 @@ def test_check_takes_all_datasets_and_forgives_missing_files(
         (["streats"], "There is no method or dataset 'streats'. Did you mean 'streets'?"),
         (["equal", "--only", "resumes"], "There is no property 'resumes'. Did you mean 'resume'?"),
         (["equal", "--data", "somewhere"], "--data and --dataset-arg are for one dataset: name it."),
-        (["streets", "--dataset-arg", "widht=3"], "has no hyper-parameter 'widht'. Did you mean 'width'?"),
+        (["streets", "--dataset-arg", "widht=3"], "has no option 'widht'. Did you mean 'width'?"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:

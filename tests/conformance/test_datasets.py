@@ -57,7 +57,7 @@ def test_every_property_is_reported_once_with_a_sentence() -> None:
 
 
 def test_unknown_options_are_the_users_mistake() -> None:
-    with pytest.raises(UserError, match="no hyper-parameter 'size'"):
+    with pytest.raises(UserError, match="no option 'size'"):
         list(check_dataset(ColouredBoxes, None, {"size": 3}))
 
 

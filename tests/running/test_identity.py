@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,6 @@ import torch
 from mtlbench.errors import UserError
 from mtlbench.measure.kernels import use_reproducible_kernels
 from mtlbench.measure.latency import measure
-from mtlbench.measure.memory import PeakMemory
 from mtlbench.running.trial import Trial, device_of
 from tests.tiny import trials
 
@@ -63,14 +64,24 @@ def test_latency_is_measured_with_the_kernels_of_deployment(monkeypatch: pytest.
     assert torch.are_deterministic_algorithms_enabled()
 
 
-def test_the_order_of_trials_does_not_show_in_peak_memory(tmp_path: Path) -> None:
+ONE_AFTER_ANOTHER = """
+import torch
+
+large = PeakMemory(torch.device("cpu"))
+block = torch.ones(64 * 2**20)
+print(large.bytes())
+del block
+small = PeakMemory(torch.device("cpu"))
+block = torch.ones(8 * 2**20)
+print(small.bytes())
+"""
+
+
+def test_the_order_of_trials_does_not_show_in_peak_memory() -> None:
     """A process that ran a large trial before measures the small one's memory, not the large one's."""
-    cpu = torch.device("cpu")
-    large = PeakMemory(cpu)
-    block = torch.ones(64 * 2**20)
-    assert large.bytes() > 200 * 2**20
-    del block
-    small = PeakMemory(cpu)
-    block = torch.ones(8 * 2**20)
-    assert 16 * 2**20 < small.bytes() < 100 * 2**20
-    assert block.numel()
+    # In a process of its own: what other tests left behind is freed at any moment.
+    command = [sys.executable, "-c", ONE_AFTER_ANOTHER]
+    printed = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True).stdout
+    large, small = map(int, printed.split())
+    assert large > 200 * 2**20
+    assert 16 * 2**20 < small < 100 * 2**20

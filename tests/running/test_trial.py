@@ -81,18 +81,6 @@ def test_another_seed_is_another_trial_with_another_result(record: Record, folde
     assert result(path) != result(folder / "results" / "streets" / trials(folder, ["hard_sharing"])[0].file_name())
 
 
-@pytest.mark.parametrize("name", [*sorted(ARCHITECTURES), "uncertainty"])
-def test_an_interrupted_trial_ends_as_an_undisturbed_one(name: str, folder: Path, tmp_path: Path) -> None:
-    least = ARCHITECTURES[name].minimum_epochs if name in ARCHITECTURES else 1
-    spec = spec_of(folder, name, epochs=max(2, least))
-    whole = run_trial(spec, tmp_path / "whole", tmp_path / "results-whole")
-    for stop in range(len(read(whole).result.curve) - 1):
-        torch.manual_seed(stop)  # a new process has other random numbers
-        next(Trial(spec, tmp_path / "parts").epochs())
-    path = run_trial(spec, tmp_path / "parts", tmp_path / "results-parts")
-    assert result(path) == result(whole)
-
-
 def test_an_interrupted_finish_is_done_again(folder: Path, tmp_path: Path) -> None:
     spec = trials(folder, ["single_task"])[0]
     whole = run_trial(spec, tmp_path / "whole", tmp_path / "results-whole")
