@@ -66,6 +66,7 @@ def test_latency_is_measured_with_the_kernels_of_deployment(monkeypatch: pytest.
 
 ONE_AFTER_ANOTHER = """
 import torch
+from mtlbench.measure.memory import PeakMemory
 
 large = PeakMemory(torch.device("cpu"))
 block = torch.ones(64 * 2**20)
