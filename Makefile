@@ -48,7 +48,8 @@ test: setup lint  ## the default tests, linter and type checker included
 	@$(BIN)/python -m pytest -m 'not long' --numprocesses auto --dist loadfile
 
 test-long: setup  ## the tests that take long
-	@$(BIN)/python -m pytest -m long
+	@$(BIN)/python -m pytest -m long --numprocesses auto tests/conformance tests/methods
+	@$(BIN)/python -m pytest -m long --ignore=tests/conformance --ignore=tests/methods
 
 clean:  ## remove the environment, caches, checkpoints and drawn leaderboards; records stay
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache runs
