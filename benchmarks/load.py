@@ -43,8 +43,9 @@ from mtlbench.planning.trial_spec import TrialSpec  # noqa: E402
 from mtlbench.running.display import Display  # noqa: E402
 from mtlbench.running.finished import find_records  # noqa: E402
 from mtlbench.running.ray_session import Resources, ray_session  # noqa: E402
+from mtlbench.running.run_trial import run_trial  # noqa: E402
 from mtlbench.running.scheduler import in_order, run_trials  # noqa: E402
-from mtlbench.running.trial import open_dataset, run_trial  # noqa: E402
+from mtlbench.running.trial import open_dataset  # noqa: E402
 
 STREETS = {"height": 32, "width": 64, "train": 8, "val": 4, "test": 4, "shifted": 0}
 SETTINGS = {"epochs": 1, "backbone": "resnet_tiny", "batch_size": 4, "head_width": 4, "bn_images": 4}

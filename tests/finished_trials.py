@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 
 from mtlbench.records import Record, read
-from mtlbench.running.trial import run_trial
+from mtlbench.running.run_trial import run_trial
 from tests.tiny import trials
 
 

@@ -21,12 +21,10 @@ import numpy as np
 from numpy.random import Generator
 from PIL import Image
 
-from mtlbench.contract import Key, Sample
-
 from .arrays import Array
 from .random_stream import random_stream
 from .reading import resize_nearest
-from .two_digits import SPLITS, Compositions, Pool
+from .two_digits import SPLITS, Compositions, Pool, overlaid
 
 Pairing = Literal["even", "left_in_order", "both_random"]
 Interpolation = Literal["nearest", "bicubic"]
@@ -46,25 +44,9 @@ class PublishedPairs(Compositions):
     shrink: int = 0
     interpolation: Interpolation = "nearest"
 
-    def load(self, key: Key) -> Sample:
-        """Image and both labels of one composition.
-
-        Raises:
-            BadSample: there is no such composition.
-        """
-        (left, i), (right, j) = self._parts(key)
-        canvas = np.zeros((self.size, self.size), np.uint8)
-        side = left.images.shape[1]
-        canvas[:side, :side] = left.images[i]
-        place = canvas[self.offset : self.offset + side, self.offset : self.offset + side]
-        np.maximum(place, right.images[j], out=place)
-        if self.shrink:
-            canvas = shrunk(canvas, self.shrink, self.interpolation)
-        return {
-            "image": np.repeat(canvas[..., None], 3, axis=2),
-            "left": np.asarray(left.labels[i], np.int16),
-            "right": np.asarray(right.labels[j], np.int16),
-        }
+    def _canvas(self, left: Array, right: Array) -> Array:
+        canvas = overlaid(self.size, left, right, self.offset)
+        return shrunk(canvas, self.shrink, self.interpolation) if self.shrink else canvas
 
 
 def shrunk(canvas: Array, side: int, interpolation: Interpolation) -> Array:

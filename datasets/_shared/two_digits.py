@@ -77,16 +77,15 @@ class Compositions:
             BadSample: there is no such composition.
         """
         (left, i), (right, j) = self._parts(key)
-        canvas = np.zeros((self.size, self.size), np.uint8)
-        side = left.images.shape[1]
-        canvas[:side, :side] = left.images[i]
-        corner = canvas[-side:, -side:]
-        np.maximum(corner, right.images[j], out=corner)
         return {
-            "image": np.repeat(canvas[..., None], 3, axis=2),
+            "image": np.repeat(self._canvas(left.images[i], right.images[j])[..., None], 3, axis=2),
             "left": np.asarray(left.labels[i], np.int16),
             "right": np.asarray(right.labels[j], np.int16),
         }
+
+    def _canvas(self, left: Array, right: Array) -> Array:
+        """uint8 [H, W] of two pictures [s, s]: the right one ends in the canvas's corner."""
+        return overlaid(self.size, left, right, self.size - len(right))
 
     def sources(self, key: Key) -> tuple[int, int]:
         """Numbers of the left and the right picture within their sources."""
@@ -99,6 +98,15 @@ class Compositions:
                 rows: list[int] = self.pairs[split][number].tolist()
                 return list(zip(self.pools[split], rows, strict=True))
         raise BadSample(f"there is no composition {key!r}: expected (split, number)")
+
+
+def overlaid(size: int, first: Array, second: Array, offset: int) -> Array:
+    """uint8 [size, size]: one picture at the top left, the other `offset` pixels down and right; the brighter shows."""
+    canvas = np.zeros((size, size), np.uint8)
+    canvas[: len(first), : len(first)] = first
+    place = canvas[offset : offset + len(second), offset : offset + len(second)]
+    np.maximum(place, second, out=place)
+    return canvas
 
 
 def _draw_evenly(rng: Generator, among: int, count: int) -> Array:

@@ -11,8 +11,7 @@ trained from the trial's initial weights; the weights of the search are thrown a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -38,6 +37,7 @@ from mtlbench.contract import (
 
 from .initial_weights import restart_with
 from .search_then_train import FinalTraining, divide
+from .training_only import training_only
 from .trees import Frame, columns, frame, nodes, picture
 
 PUBLISHED_RATE, TRAVEL = 0.01, 5.0
@@ -279,16 +279,3 @@ def relaxed_choices(logits: Tensor, gumbel: Tensor, temperature: float, kind: Li
     if kind == "soft":
         return soft
     return torch.zeros_like(soft).scatter_(-1, soft.argmax(-1, keepdim=True), 1.0) + soft - soft.detach()
-
-
-@contextmanager
-def training_only(network: nn.Module, chosen: Sequence[nn.Parameter]) -> Iterator[None]:
-    """Within the context the chosen parameters, which are frozen otherwise, are trainable, and all others are not."""
-    switched = [parameter for parameter in network.parameters() if parameter.requires_grad] + list(chosen)
-    try:
-        for parameter in switched:
-            parameter.requires_grad_(not parameter.requires_grad)
-        yield
-    finally:
-        for parameter in switched:
-            parameter.requires_grad_(not parameter.requires_grad)

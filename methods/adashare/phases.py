@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import Optimizer
 
 from mtlbench.contract import Batch, Pass, Phase, Strategy, TaskLosses, detached
 
+from .._shared.training_only import training_only
 from .decisions import as_gates
 from .policies import Policies
 from .schedule import ByProgress, ByRound, policy_rate, rounds_of_epoch
@@ -155,19 +155,6 @@ class Retraining(Phase):
     def begin(self) -> None:
         self.restart(self.sample)
         self.strategy.reset()  # what it learned in the search belongs to other weights
-
-
-@contextmanager
-def training_only(network: nn.Module, chosen: Iterable[nn.Parameter]) -> Iterator[None]:
-    """Within the context the chosen parameters, which are frozen otherwise, are trainable, and all others are not."""
-    switched = [parameter for parameter in network.parameters() if parameter.requires_grad] + list(chosen)
-    try:
-        for parameter in switched:
-            parameter.requires_grad_(not parameter.requires_grad)
-        yield
-    finally:
-        for parameter in switched:
-            parameter.requires_grad_(not parameter.requires_grad)
 
 
 def policy_optimizer(logits: Iterable[Tensor], lr: float) -> Optimizer:

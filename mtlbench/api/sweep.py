@@ -20,8 +20,9 @@ from mtlbench.running.display import Display
 from mtlbench.running.finished import find_records
 from mtlbench.running.latencies import measure_missing
 from mtlbench.running.ray_session import Resources
+from mtlbench.running.run_trial import run_trial
 from mtlbench.running.scheduler import run_trials
-from mtlbench.running.trial import open_dataset, run_trial
+from mtlbench.running.trial import open_dataset
 from mtlbench.training.report import EpochReport
 
 if TYPE_CHECKING:

@@ -128,8 +128,8 @@ def _train(missing: list[TrialSpec], arguments: argparse.Namespace, console: Con
     from mtlbench.running.display import Display
     from mtlbench.running.estimate import estimate
     from mtlbench.running.ray_session import Resources, ray_session
+    from mtlbench.running.run_trial import forget
     from mtlbench.running.scheduler import run_trials
-    from mtlbench.running.trial import forget
 
     resources = Resources(arguments.cpus, gpus_of(arguments), arguments.address, arguments.retries)
     with ray_session(resources):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from mtlbench.cli.predict import add_trained
+from mtlbench.cli.predict import add_trained, trained_of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,16 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     from mtlbench.api.exporting import BATCHES, TOLERANCE, export
-    from mtlbench.api.trained import Trained
 
     console = Console(highlight=False, soft_wrap=True)
-    trained = Trained.from_record(
-        arguments.name,
-        runs=arguments.runs,
-        results=arguments.results,
-        dataset=arguments.dataset,
-        trust=arguments.trust,
-    )
+    trained = trained_of(arguments)
     exported = export(trained, arguments.out)
     height, width = exported.image_size
     gaps = ", ".join(f"{task} {difference:.1g}" for task, difference in exported.differences.items())

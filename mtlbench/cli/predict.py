@@ -7,11 +7,14 @@ import re
 from collections.abc import Sequence
 from glob import glob, has_magic
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
 from mtlbench.errors import UserError
+
+if TYPE_CHECKING:
+    from mtlbench.api.trained import Trained
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 """Files that are taken for images where a folder is named."""
@@ -44,6 +47,19 @@ def add_trained(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--trust", action="store_true", help="run plugin code that the run's folder carries")
 
 
+def trained_of(arguments: argparse.Namespace) -> Trained:
+    """The network that arguments of `add_trained` and `name` ask for."""
+    from mtlbench.api.trained import Trained
+
+    return Trained.from_record(
+        arguments.name,
+        runs=arguments.runs,
+        results=arguments.results,
+        dataset=arguments.dataset,
+        trust=arguments.trust,
+    )
+
+
 def run(arguments: argparse.Namespace) -> int:
     files = image_files(arguments.images)
     size = image_size(arguments.size)
@@ -52,16 +68,9 @@ def run(arguments: argparse.Namespace) -> int:
 
     from mtlbench.api.images import as_image
     from mtlbench.api.pictures import draw_sheet, output_picture
-    from mtlbench.api.trained import Trained
 
     console = Console()
-    trained = Trained.from_record(
-        arguments.name,
-        runs=arguments.runs,
-        results=arguments.results,
-        dataset=arguments.dataset,
-        trust=arguments.trust,
-    )
+    trained = trained_of(arguments)
     make_folder(arguments.out)
     written = 0
     for file, stem in zip(files, unique_names(files), strict=True):

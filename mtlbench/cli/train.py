@@ -28,7 +28,7 @@ def run(arguments: argparse.Namespace) -> int:
     from mtlbench.running.disk_faults import require_writable
     from mtlbench.running.display import Display
     from mtlbench.running.finished import check_places, find_record
-    from mtlbench.running.trial import forget, run_trial
+    from mtlbench.running.run_trial import forget, run_trial
 
     console = Console()
     experiment = experiment_from_arguments(

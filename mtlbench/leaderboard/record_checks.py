@@ -13,15 +13,12 @@ from pathlib import Path
 
 from mtlbench import records
 from mtlbench.errors import UserError
+from mtlbench.leaderboard.evaluation_checks import evaluation_problems, mean_of_skills_problems, robustness_problems
 from mtlbench.leaderboard.tuning_card import tuning_card
 from mtlbench.records import (
-    CorruptionScores,
-    Evaluation,
     MergeTree,
     Plan,
     Record,
-    Robustness,
-    Scores,
     TaskInfo,
     canonical,
 )
@@ -30,11 +27,6 @@ from mtlbench.records.values import Json
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
 """What a dataset may be called: its leaderboard is a folder of that name."""
-
-TOLERANCE = 1e-6
-
-SIGNED = frozenset({"correlation", "pearson", "spearman", "cosine", "cos", "kappa", "mcc", "r2"})
-"""Metrics whose perfect value is 1 and that can be negative all the same; others of that kind are fractions."""
 
 
 def check_file(path: Path, sources: Mapping[str, str] | None = None) -> list[str]:
@@ -60,17 +52,17 @@ def problems(record: Record, sources: Mapping[str, str] | None = None) -> Iterat
     yield from _tasks(record.tasks)
     yield from _auxiliary(record)
     for name, evaluation in {"val": record.result.val, "test": record.result.test, **record.result.shifted}.items():
-        yield from _evaluation(name, evaluation, record.tasks)
+        yield from evaluation_problems(name, evaluation, record.tasks)
     for point in record.result.curve:
         if point.val is not None:
-            yield from _mean_of_skills(f"curve, epoch {point.epoch}", point.val)
+            yield from mean_of_skills_problems(f"curve, epoch {point.epoch}", point.val)
     yield from _faults(record)
     yield from _costs(record)
     yield from _selection(record)
     yield from _reference(record)
     yield from _tuning(record)
     if record.result.robustness is not None:
-        yield from _robustness(record.result.robustness, record.tasks)
+        yield from robustness_problems(record.result.robustness, record.tasks)
     if record.result.plan is not None:
         yield from _plan(record.result.plan, record)
     if record.result.artefacts.merge_tree is not None:
@@ -94,7 +86,7 @@ def epochs_on_test_problems(record: Record, epochs: EpochsOnTest) -> Iterator[st
     elif not epochs.fits(record):
         yield "its epochs are not those of the record, which was trained again; run `mtlbench selection-bias`"
     for epoch, evaluation in epochs.test.items():
-        yield from _evaluation(f"epoch {epoch}", evaluation, record.tasks)
+        yield from evaluation_problems(f"epoch {epoch}", evaluation, record.tasks)
         if set(evaluation.skill) != set(record.result.test.skill):
             yield f"epoch {epoch}: has skills of other tasks than the record"
 
@@ -137,55 +129,6 @@ def _marked_as_auxiliary(dataset: Json) -> Iterator[str]:
     for entry in entries if isinstance(entries, list) else ():
         if isinstance(entry, dict) and entry.get("auxiliary"):
             yield str(entry.get("name"))
-
-
-def _evaluation(name: str, evaluation: Evaluation, tasks: list[TaskInfo]) -> Iterator[str]:
-    for task in tasks:
-        metrics = evaluation.metrics.get(task.name)
-        if metrics is None:
-            yield f"{name}: task {task.name} has no metrics"
-            continue
-        for metric in task.metrics:
-            where = f"{name}: {task.name}.{metric.name}"
-            value = metrics.get(metric.name)
-            if value is None:
-                yield f"{where} is missing"
-            elif math.isinf(value):
-                yield f"{where} is infinite"
-            elif (value - metric.perfect) * (1 if metric.higher_is_better else -1) > TOLERANCE * max(
-                1.0, abs(metric.perfect)
-            ):
-                yield f"{where} = {value:g} is better than perfect ({metric.perfect:g})"
-            elif value < -TOLERANCE and metric.higher_is_better and metric.perfect in (1, 100) and metric.name not in SIGNED:
-                yield f"{where} = {value:g} is negative, and a fraction cannot be"
-        yield from _skill(name, evaluation, task)
-    yield from _mean_of_skills(name, evaluation)
-
-
-def _mean_of_skills(name: str, evaluation: Evaluation) -> Iterator[str]:
-    """Skills in their range, and their mean: all that curves are drawn from, of which records have many points."""
-    skills = evaluation.skill.values()
-    mean = sum(skills) / len(skills) if skills else math.nan
-    if not _equal(mean, evaluation.mean_skill):
-        yield f"{name}: mean_skill is {evaluation.mean_skill:g}, but the tasks' skills have the mean {mean:g}"
-    if skills and not -1 - TOLERANCE <= min(skills) <= max(skills) <= 1 + TOLERANCE:
-        yield f"{name}: skills from {min(skills):g} to {max(skills):g}, expected −1 to 1"
-
-
-def _skill(name: str, evaluation: Evaluation, task: TaskInfo) -> Iterator[str]:
-    """Skill against the metric it comes from: (c − m)/(c − p), −1 for a metric that is not finite, and at worst."""
-    value = evaluation.metrics[task.name].get(task.primary, math.nan)
-    perfect = next((metric.perfect for metric in task.metrics if metric.name == task.primary), math.nan)
-    constant = evaluation.constant.get(task.name, math.nan)
-    if constant == perfect or not math.isfinite(constant):
-        expected = None
-    elif not math.isfinite(value):
-        expected = -1.0
-    else:
-        expected = max(-1.0, (constant - value) / (constant - perfect))
-    given = evaluation.skill.get(task.name)
-    if (given is None) != (expected is None) or (given is not None and expected is not None and not _equal(given, expected)):
-        yield f"{name}: skill of {task.name} is {_shown(given)}, but its metrics give {_shown(expected)}"
 
 
 def _faults(record: Record) -> Iterator[str]:
@@ -290,32 +233,3 @@ def _merge_tree(tree: MergeTree) -> Iterator[str]:
         for name, positive in (("parameters", frame.parameters), ("flops", frame.flops)):
             if positive <= 0:
                 yield f"artefacts.merge_tree, epoch {frame.epoch}: {name} is {positive}, expected more than 0"
-
-
-def _robustness(robustness: Robustness, tasks: list[TaskInfo]) -> Iterator[str]:
-    """Every cell and attack is of the record's tasks and metrics."""
-    metrics = {task.name: {metric.name for metric in task.metrics} for task in tasks}
-    scored = [*_cells("robustness", robustness)]
-    if robustness.val is not None:
-        scored += _cells("robustness.val", robustness.val)
-    if robustness.pgd is not None:
-        for radius, attacks in robustness.pgd.attacks.items():
-            scored += [(f"robustness: PGD {radius} on {task}", scores) for task, scores in attacks.items()]
-    for where, scores in scored:
-        given = {task: set(values) for task, values in scores.metrics.items()}
-        if given != metrics or not scores.skill.keys() <= metrics.keys():
-            yield f"{where}: its tasks and metrics are not those of the record"
-
-
-def _cells(name: str, corruptions: CorruptionScores) -> Iterator[tuple[str, Scores]]:
-    for corruption, by_severity in corruptions.cells.items():
-        for severity, scores in by_severity.items():
-            yield f"{name}: {corruption} at severity {severity}", scores
-
-
-def _equal(a: float, b: float) -> bool:
-    return (math.isnan(a) and math.isnan(b)) or math.isclose(a, b, rel_tol=TOLERANCE, abs_tol=TOLERANCE)
-
-
-def _shown(value: float | None) -> str:
-    return "left out" if value is None else f"{value:.6g}"

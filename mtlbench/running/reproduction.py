@@ -18,8 +18,9 @@ from mtlbench.planning.tuned_trial import part_of_search
 from mtlbench.records import Record, read
 from mtlbench.records.files import first_problem
 from mtlbench.running.exclusive import RECORD
+from mtlbench.running.run_trial import forget, run_trial
 from mtlbench.running.trained import read_spec
-from mtlbench.running.trial import device_of, forget, open_dataset, run_trial
+from mtlbench.running.trial import device_of, open_dataset
 from mtlbench.training.report import EpochReport
 
 

@@ -5,7 +5,7 @@ It does not know who schedules it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +13,6 @@ from pathlib import Path
 import torch
 
 from mtlbench.config.method import Method
-from mtlbench.config.plugins import Plugin
 from mtlbench.config.settings import Settings
 from mtlbench.contract import Architecture, Augmentation, Batch, Dataset, NetworkConfig, Run, Strategy
 from mtlbench.data.label_share import with_fewer_labels
@@ -22,15 +21,14 @@ from mtlbench.data.store import Prepared, Progress, prepare
 from mtlbench.errors import UserError
 from mtlbench.measure.deployed import deployed
 from mtlbench.measure.evaluator import Evaluator
-from mtlbench.measure.kernels import gpu_has_bf16, use_reproducible_kernels
+from mtlbench.measure.kernels import use_reproducible_kernels
 from mtlbench.measure.memory import PeakMemory
 from mtlbench.measure.skill_scale import SkillScale
 from mtlbench.networks.placement import on_device
 from mtlbench.planning.trial_spec import DataSpec, TrialSpec
 from mtlbench.records import Evaluation, add, as_text, write_text
-from mtlbench.running.disk_faults import disk_problem
-from mtlbench.running.exclusive import RECORD, exclusive, finished_record
-from mtlbench.running.memory_retry import pieces_after, refused_retry, retry_note
+from mtlbench.running.exclusive import RECORD
+from mtlbench.running.plan_checks import check_fingerprint, check_precision, check_sources
 from mtlbench.running.record_builder import build_record
 from mtlbench.running.reporting import Reporting
 from mtlbench.training.checkpoints import CheckpointStore
@@ -189,48 +187,6 @@ def device_of(gpus: float) -> torch.device:
     return torch.device("cuda" if gpus > 0 and torch.cuda.is_available() else "cpu")
 
 
-def check_precision(spec: TrialSpec, device: torch.device) -> None:
-    """Compare what this device can do with what the trial was planned for.
-
-    Raises:
-        UserError: `precision = auto` resolved to bf16 where the trial was planned, and this device has none.
-    """
-    if spec.settings.precision == "auto" and spec.precision == "bf16" and not (device.type == "cuda" and gpu_has_bf16()):
-        raise UserError(
-            f"{spec.title}: `precision = auto` was planned as bf16, and the device that trains ({device.type}) has none: "
-            "give --precision fp32, or use machines of one kind."
-        )
-
-
-def check_sources(spec: TrialSpec, plugins: Sequence[Plugin]) -> None:
-    """Compare the plugins on this machine with those that the trial was planned with.
-
-    Raises:
-        UserError: a plugin is another one here: the record would claim a source that did not run.
-    """
-    for plugin in plugins:
-        planned = spec.sources.get(plugin.name)
-        if planned is not None and planned != plugin.source:
-            raise UserError(
-                f"{spec.title}: the plugin {plugin.name} ({plugin.path}) is {plugin.source} on this machine, and the trial "
-                f"was planned with {planned}: bring the same mtlbench and plugins to all machines."
-            )
-
-
-def check_fingerprint(spec: TrialSpec, fingerprint: str) -> None:
-    """Compare the prepared data on this machine with those that the trial was planned with.
-
-    Raises:
-        UserError: they are others: the record would claim data that it was not trained on.
-    """
-    planned = spec.protocol["dataset"]["fingerprint"]
-    if planned != fingerprint:
-        raise UserError(
-            f"{spec.title}: the data prepared on this machine have the fingerprint {fingerprint[:12]}, and the trial was "
-            f"planned with {planned[:12]}: bring the same raw files to all machines, or share the cache folder."
-        )
-
-
 def open_dataset(spec: DataSpec, dataset_class: type[Dataset], progress: Progress | None = None) -> Prepared:
     """The prepared dataset of a trial, made first where it is missing."""
     dataset = dataset_class(Path(spec.root) if spec.root else None, spec.options)
@@ -318,84 +274,3 @@ def evaluation_batch(settings: Settings, image_size: tuple[int, int], micro_batc
     height, width = image_size
     fitting = max(1, EVALUATION_PIXELS // (height * width))
     return max(piece, min(max(16, settings.batch_size), fitting))
-
-
-def run_trial(
-    spec: TrialSpec,
-    work: Path,
-    results: Path,
-    watch: Callable[[EpochReport], None] | None = None,
-    keep: bool = False,
-    force: bool = False,
-    device: torch.device | None = None,
-    note: Callable[[str], None] | None = None,
-) -> Path:
-    """Run a trial to its record in this process. Where memory runs out it is tried once more with more pieces per batch.
-
-    Args:
-        watch: called after every epoch.
-        keep: keep the weights of every epoch that could be selected.
-        force: replace a record with another result.
-        device: where to compute; None: a GPU if there is one.
-        note: called with what else there is to say: a lost checkpoint, an early end, a second attempt.
-
-    Raises:
-        UserError: another result of this trial is there; memory ran out twice; the disk is full or cannot be written.
-    """
-    with exclusive(work, spec.id):
-        finished = finished_record(spec, work, keep)
-        if finished is not None:
-            path = results / spec.data.name / spec.file_name()
-            add(path, finished, force)
-            return path
-        tell = note or (lambda text: None)
-
-        def attempt(trial: Trial) -> Path:
-            for report in trial.epochs():
-                if watch is not None:
-                    watch(report)
-                if text := trial.take_note():
-                    tell(text)
-            if text := trial.take_note():
-                tell(text)
-            path = trial.finish(results, force)
-            trial.clear()
-            return path
-
-        try:
-            return _tried_twice(spec, lambda pieces: Trial(spec, work, device, keep, pieces), attempt, tell)
-        except OSError as error:
-            if line := disk_problem(error):
-                raise UserError(f"{spec.title}: {line}") from error
-            raise
-
-
-def _tried_twice(
-    spec: TrialSpec,
-    make: Callable[[int | None], Trial],
-    attempt: Callable[[Trial], Path],
-    tell: Callable[[str], None],
-) -> Path:
-    """Attempt a trial, and where memory runs out attempt it once more with more pieces per batch."""
-    try:
-        return attempt(make(None))
-    except Exception as error:
-        pieces = pieces_after(error, spec, None)
-        if pieces is None:
-            raise
-    # Outside of the handler: the error holds what the first attempt has allocated.
-    tell(retry_note(pieces))
-    try:
-        trial = make(pieces)
-    except UserError as error:
-        raise refused_retry(error, spec) from None
-    try:
-        return attempt(trial)
-    except Exception as error:
-        pieces_after(error, spec, pieces)
-        raise
-
-
-def forget(spec: TrialSpec, work: Path) -> None:
-    """Remove a trial's working folder."""
-    CheckpointStore(work / spec.id).remove()

@@ -25,7 +25,7 @@ import torch
 
 from mtlbench.planning.protocol import PROTOCOL_VERSION
 from mtlbench.records import canonical
-from mtlbench.running.trial import run_trial
+from mtlbench.running.run_trial import run_trial
 from tests.tiny import STREETS, trials
 
 FILE = Path(__file__).with_name("results.json")

@@ -13,7 +13,7 @@ import pytest
 from mtlbench.cli.main import main
 from mtlbench.errors import UserError
 from mtlbench.records import Result, read, write
-from mtlbench.running.trial import run_trial
+from mtlbench.running.run_trial import run_trial
 from tests.tiny import trials
 
 METHOD = '''"""Scale the loss."""

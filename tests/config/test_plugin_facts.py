@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mtlbench.cli.list import methods_markdown
+from mtlbench.cli.methods_page import methods_markdown
 from mtlbench.config.plugin import AnyPlugin
 from mtlbench.config.plugins import Registry
 from mtlbench.contract import Strategy

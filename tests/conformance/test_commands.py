@@ -10,7 +10,7 @@ from mtlbench.cli.main import main
 from mtlbench.cli.new import snake_case
 from mtlbench.config.plugins import Registry
 from mtlbench.records import read
-from mtlbench.running.trial import run_trial
+from mtlbench.running.run_trial import run_trial
 from tests.conformance.faults import FAULTS, IMPORTS
 from tests.tiny import trials
 

@@ -263,7 +263,8 @@ def test_a_trial_records_cells_attacks_and_summary(tmp_path: Path) -> None:
     from mtlbench.planning.expansion import expand
     from mtlbench.planning.experiment import make_experiment
     from mtlbench.records import read
-    from mtlbench.running.trial import open_dataset, run_trial
+    from mtlbench.running.run_trial import run_trial
+    from mtlbench.running.trial import open_dataset
 
     experiment = make_experiment(
         {

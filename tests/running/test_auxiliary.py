@@ -20,8 +20,9 @@ from mtlbench.measure.cost import inference_flops, parameters
 from mtlbench.measure.deployed import deployed
 from mtlbench.planning.trial_spec import TrialSpec
 from mtlbench.records import Evaluation, Record, read
+from mtlbench.running.run_trial import run_trial
 from mtlbench.running.trained import rebuild_deployed
-from mtlbench.running.trial import Trial, run_trial
+from mtlbench.running.trial import Trial
 from mtlbench.training.checkpoints import CheckpointStore
 from mtlbench.training.selection import Selection
 from tests.tiny import STREETS, network_config, trials

@@ -20,7 +20,7 @@ from mtlbench.leaderboard.selection_bias import BiasRow, bias_rows
 from mtlbench.records import Record, epochs_on_test, read, write
 from mtlbench.records.epochs_on_test import EpochsOnTest
 from mtlbench.running.epochs_on_test import evaluate_epochs_on_test
-from mtlbench.running.trial import run_trial
+from mtlbench.running.run_trial import run_trial
 from mtlbench.training.checkpoints import CheckpointStore
 from tests.tiny import trials
 

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from mtlbench.planning.trial_spec import TrialSpec
-from mtlbench.running import trial as module
+from mtlbench.running import run_trial as module
 from mtlbench.running.exclusive import finished_record
-from mtlbench.running.trial import Trial, run_trial
+from mtlbench.running.run_trial import run_trial
+from mtlbench.running.trial import Trial
 from mtlbench.training.report import EpochReport
 from tests.tiny import trials
 

@@ -14,7 +14,8 @@ from mtlbench.config.plugins import Registry
 from mtlbench.contract import Dataset, UserError
 from mtlbench.planning.trial_spec import TrialSpec
 from mtlbench.records import Record, read
-from mtlbench.running.trial import Trial, run_trial
+from mtlbench.running.run_trial import run_trial
+from mtlbench.running.trial import Trial
 from tests.tiny import trials
 
 ARCHITECTURES = Registry().architectures()

@@ -8,8 +8,8 @@ import pytest
 
 from mtlbench.config.plugins import Registry
 from mtlbench.errors import UserError
+from mtlbench.running.run_trial import run_trial
 from mtlbench.running.trained import load_selected, read_spec
-from mtlbench.running.trial import run_trial
 from tests.tiny import trials
 
 METHOD = '''"""Plain training."""

@@ -11,7 +11,8 @@ from mtlbench.config.plugins import Registry
 from mtlbench.errors import UserError
 from mtlbench.planning.trial_spec import TrialSpec
 from mtlbench.records import Point
-from mtlbench.running.trial import Trial, run_trial
+from mtlbench.running.run_trial import run_trial
+from mtlbench.running.trial import Trial
 from mtlbench.training.divergence import divergence
 from tests.tiny import trials
 

@@ -11,7 +11,7 @@ import torch
 from mtlbench.config.plugins import Registry
 from mtlbench.contract import JacobianStrategy, TaskLosses
 from mtlbench.errors import UserError
-from mtlbench.running.trial import run_trial
+from mtlbench.running.run_trial import run_trial
 from mtlbench.training.returned import check_losses, place_of
 from mtlbench.training.state import steps_on_host
 from tests.tiny import batch, build, strategy, trials

@@ -10,7 +10,7 @@ from torch import nn
 
 from mtlbench.config.plugins import Registry
 from mtlbench.records import read
-from mtlbench.running.trial import run_trial
+from mtlbench.running.run_trial import run_trial
 from mtlbench.training.updates import UpdateCounter
 from tests.tiny import trials
 

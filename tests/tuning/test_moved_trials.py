@@ -14,7 +14,8 @@ from mtlbench.planning.trial_spec import TrialSpec
 from mtlbench.records import Record, read
 from mtlbench.running.early_stopping import EPOCH, SKILL, Desk, EarlyStopping, asha
 from mtlbench.running.reproduction import plan_again
-from mtlbench.running.trial import Trial, run_trial
+from mtlbench.running.run_trial import run_trial
+from mtlbench.running.trial import Trial
 from mtlbench.running.worker import PACKED, ends_early, make_worker, reported, take_up
 from tests.tuning.studies import experiment, fabricated, studies
 

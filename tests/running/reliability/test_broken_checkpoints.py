@@ -9,7 +9,8 @@ import pytest
 
 from mtlbench.planning.trial_spec import TrialSpec
 from mtlbench.records import read
-from mtlbench.running.trial import Trial, run_trial
+from mtlbench.running.run_trial import run_trial
+from mtlbench.running.trial import Trial
 from tests.tiny import trials
 
 

@@ -11,7 +11,7 @@ from mtlbench.errors import UserError
 from mtlbench.planning.trial_spec import TrialSpec
 from mtlbench.running.exclusive import finished_record
 from mtlbench.running.finished import check_places, find_records, place_of
-from mtlbench.running.trial import run_trial
+from mtlbench.running.run_trial import run_trial
 from tests.tiny import trials
 
 

@@ -15,7 +15,7 @@ import mtlbench
 from mtlbench.records import read
 from mtlbench.running.display import Display
 from mtlbench.running.remaining import Remaining
-from mtlbench.running.trial import run_trial
+from mtlbench.running.run_trial import run_trial
 from tests.tiny import trials
 
 WALL_CLOCK = {"cli/status.py", "running/progress.py"}

@@ -16,8 +16,9 @@ from mtlbench.cli.main import main
 from mtlbench.errors import UserError
 from mtlbench.records import read
 from mtlbench.running.display import Display
+from mtlbench.running.run_trial import run_trial
 from mtlbench.running.scheduler import Outcome, _watch
-from mtlbench.running.trial import Trial, run_trial
+from mtlbench.running.trial import Trial
 from tests.running.reliability.injection import command, faulty
 from tests.tiny import trials
 

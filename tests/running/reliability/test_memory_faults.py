@@ -10,7 +10,8 @@ import torch
 from mtlbench.errors import UserError
 from mtlbench.leaderboard.record_checks import check_file
 from mtlbench.records import read
-from mtlbench.running.trial import Trial, evaluation_batch, run_trial
+from mtlbench.running.run_trial import run_trial
+from mtlbench.running.trial import Trial, evaluation_batch
 from mtlbench.training.memory_faults import more_pieces, ran_out_of_memory
 from tests.running.reliability.injection import faulty
 

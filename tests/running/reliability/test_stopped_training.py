@@ -9,7 +9,7 @@ import pytest
 
 from mtlbench.leaderboard.record_checks import check_file
 from mtlbench.records import Point, as_text, read
-from mtlbench.running.trial import run_trial
+from mtlbench.running.run_trial import run_trial
 from mtlbench.training.divergence import broken_tasks, divergence
 from tests.running.reliability.injection import faulty
 
