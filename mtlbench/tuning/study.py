@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from mtlbench.config.method import Method
+from mtlbench.config.method import Method, resolve
 from mtlbench.config.plugins import Registry
 from mtlbench.contract import UserError
 from mtlbench.planning.expansion import with_references
@@ -154,6 +154,11 @@ def studies_of(experiment: Experiment, registry: Registry, plan: Plan, overrides
             raise UserError(
                 f"{experiment.name}: {given[0]} is given ({where}) and searched: leave it out, or out of tune.settings."
             )
+    # `plan` prepares a dataset, which can take an hour: names that do not exist are refused before.
+    for dataset in experiment.datasets:
+        registry.dataset(dataset.name)
+    for entry in methods:
+        resolve(entry.name, entry.set, registry)
     return [_study(dataset, entry, tune, registry, plan) for dataset in experiment.datasets for entry in methods]
 
 

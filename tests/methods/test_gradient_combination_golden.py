@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mtlbench.contract import JacobianStrategy, MultiTaskNetwork, SharingPlan, Strategy, TaskLosses
@@ -26,31 +25,19 @@ from mtlbench.methods.moco import MoCo
 from mtlbench.methods.modo import MoDo
 from mtlbench.methods.norm_scaling import NormScaling
 from mtlbench.methods.sdmgrad import SDMGrad
+from tests.methods.golden_gradients import Floats, GoldenGradients
 from tests.tiny import S
-from tests.tiny_methods import GOLDEN, Linear, Plain, make_run, started
+from tests.tiny_methods import Linear, Plain, make_run, started
 
-FILE = np.load(GOLDEN / "gradient_combination.npz")
-CASES = sorted({key.split("/")[0] for key in FILE.files if key.startswith("case")})
+GOLDENS = GoldenGradients("gradient_combination.npz")
+FILE, CASES = GOLDENS.file, GOLDENS.cases
+array, tensor, network = GOLDENS.array, GOLDENS.tensor, GOLDENS.network
 ALPHAS = sorted(float(key.rpartition("alpha")[2]) for key in FILE.files if key.startswith(f"{CASES[0]}/fairgrad"))
-
-Floats = NDArray[np.float64]
 
 
 @pytest.fixture(params=CASES)
 def case(request: pytest.FixtureRequest) -> str:
     return str(request.param)
-
-
-def array(key: str) -> Floats:
-    return np.asarray(FILE[key], dtype=np.float64)
-
-
-def tensor(key: str) -> Tensor:
-    return torch.from_numpy(array(key))
-
-
-def network(case: str) -> Linear:
-    return Linear(array(f"{case}/G"), array(f"{case}/losses"))
 
 
 def start(cls: type[S], net: Plain, **hypers: Any) -> S:

@@ -14,8 +14,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
 from mtlbench.contract import Strategy, TaskLosses
 from mtlbench.methods.aligned_mtl import AlignedMTL
@@ -35,30 +33,18 @@ from mtlbench.methods.pcgrad import PCGrad
 from mtlbench.methods.rlw import RLW
 from mtlbench.methods.uncertainty import Uncertainty
 from mtlbench.methods.upgrad import UPGrad
+from tests.methods.golden_gradients import Floats, GoldenGradients
 from tests.tiny import S
-from tests.tiny_methods import GOLDEN, Linear, make_run, skip_without_packages, started
+from tests.tiny_methods import Linear, make_run, skip_without_packages, started
 
-FILE = np.load(GOLDEN / "weighting.npz")
-CASES = sorted({key.split("/")[0] for key in FILE.files if key.startswith("case")})
-
-Floats = NDArray[np.float64]
+GOLDENS = GoldenGradients("weighting.npz")
+FILE, CASES = GOLDENS.file, GOLDENS.cases
+array, tensor, network = GOLDENS.array, GOLDENS.tensor, GOLDENS.network
 
 
 @pytest.fixture(params=CASES)
 def case(request: pytest.FixtureRequest) -> str:
     return str(request.param)
-
-
-def array(key: str) -> Floats:
-    return np.asarray(FILE[key], dtype=np.float64)
-
-
-def tensor(key: str) -> Tensor:
-    return torch.from_numpy(array(key))
-
-
-def network(case: str) -> Linear:
-    return Linear(array(f"{case}/G"), array(f"{case}/losses"))
 
 
 def start(cls: type[S], net: Linear, **hypers: Any) -> S:

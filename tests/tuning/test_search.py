@@ -190,3 +190,9 @@ def test_what_would_spoil_the_comparison_is_refused(
 def test_a_wrong_field_of_tune_is_named(tune: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         experiment(["hard_sharing"], **tune)
+
+
+def test_a_method_that_does_not_exist_is_refused_before_data_are_prepared(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"There is no method 'pcgrd'\. Did you mean 'pcgrad'\?"):
+        studies(tmp_path, experiment(["hard_sharing", "pcgrd"]))
+    assert not (tmp_path / "cache").exists()
